@@ -10,4 +10,6 @@
 
 extern crate alloc;
 
+pub mod partition;
+pub mod replication;
 pub mod time;

@@ -1,0 +1,130 @@
+//! What can go wrong with a directory or a partition's folder.
+
+use std::{io, path::PathBuf};
+
+use ottla_core::partition::{QueryError, TopicPartition};
+
+use super::Uuid;
+
+/// Why the log directories cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the directory's `.lock`.
+    #[error("{path} is in use by another process (its .lock is held)")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory cannot be written.
+    #[error("{path} cannot be written: {source}")]
+    Unwritable {
+        /// The directory.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// The directory is empty and was not to be formatted.
+    #[error("{path} has no meta.properties: format it first")]
+    NotFormatted {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory belongs to another cluster.
+    #[error("{path} belongs to cluster {got}, not to {expected}")]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The configured cluster, or the first directory's.
+        expected: String,
+        /// The one in its `meta.properties`.
+        got: String,
+    },
+    /// The directory belongs to another node.
+    #[error("{path} belongs to node {got}, not to {expected}")]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// `node.id`.
+        expected: i32,
+        /// The one in its `meta.properties`.
+        got: i32,
+    },
+    /// Two directories carry the same directory id: one is a copy of the other.
+    #[error("{path} and {other} have the same directory.id")]
+    SameDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// The other one.
+        other: PathBuf,
+    },
+    /// `meta.properties` lacks something or says something unknown.
+    #[error("{path}: {key} is {got:?}, expected {expected}")]
+    BadMetaProperties {
+        /// The file.
+        path: PathBuf,
+        /// Which line.
+        key: &'static str,
+        /// What it says, if it is there.
+        got: Option<String>,
+        /// What is understood.
+        expected: &'static str,
+    },
+    /// The same partition lies in two directories.
+    #[error("{name} lies both in {path} and in {other}")]
+    TwicePresent {
+        /// The partition.
+        name: TopicPartition,
+        /// A directory.
+        path: PathBuf,
+        /// The other one.
+        other: PathBuf,
+    },
+    /// Reading or writing a file failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
+}
+
+/// Why a partition cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// A partition of this name but of another topic is here.
+    #[error("{name} is here with topic id {here}, not {expected}")]
+    OtherTopicId {
+        /// The partition.
+        name: TopicPartition,
+        /// The one asked for.
+        expected: Uuid,
+        /// The one in `partition.metadata`.
+        here: Uuid,
+    },
+    /// The partition or its directory is offline.
+    #[error("{name} is offline")]
+    Offline {
+        /// The partition.
+        name: TopicPartition,
+    },
+    /// Making its folder or files failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
+}
+
+/// Why planned bytes cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The partition refuses.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The file cannot be read.
+    #[error("reading failed: {0}")]
+    Io(#[from] io::Error),
+}
