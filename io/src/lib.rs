@@ -9,6 +9,7 @@
 //! a dropped write or sync may or may not have happened.
 
 pub mod clock;
+pub mod conformance;
 pub mod disk;
 pub mod net;
 pub mod real;
