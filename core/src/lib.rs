@@ -12,4 +12,5 @@ extern crate alloc;
 
 pub mod partition;
 pub mod replication;
+pub mod config;
 pub mod time;
