@@ -10,7 +10,8 @@
 
 extern crate alloc;
 
+pub mod config;
+pub mod metadata;
 pub mod partition;
 pub mod replication;
-pub mod config;
 pub mod time;
