@@ -49,12 +49,18 @@ impl MetadataDelta {
 
     /// The topics that exist no more and did before.
     pub fn deleted_topics(&self) -> impl Iterator<Item = (Uuid, &TopicChange)> {
-        self.topics.iter().filter(|(_, c)| c.deleted && !c.created).map(|(&id, c)| (id, c))
+        self.topics
+            .iter()
+            .filter(|(_, c)| c.deleted && !c.created)
+            .map(|(&id, c)| (id, c))
     }
 
     /// The topics that exist with new or changed partitions.
     pub fn changed_topics(&self) -> impl Iterator<Item = (Uuid, &TopicChange)> {
-        self.topics.iter().filter(|(_, c)| !c.deleted).map(|(&id, c)| (id, c))
+        self.topics
+            .iter()
+            .filter(|(_, c)| !c.deleted)
+            .map(|(&id, c)| (id, c))
     }
 
     pub(super) fn topic(&mut self, id: Uuid, name: &Str) -> &mut TopicChange {

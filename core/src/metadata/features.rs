@@ -34,13 +34,21 @@ pub struct Feature {
 }
 
 const fn feature(name: &'static str, min: i16, max: i16) -> Feature {
-    Feature { name, supported: SupportedVersions { min, max }, default_level: max }
+    Feature {
+        name,
+        supported: SupportedVersions { min, max },
+        default_level: max,
+    }
 }
 
 /// The features whose levels the metadata log holds, in the order in which Kafka's formatter
 /// writes them.
 pub const FINALIZED: [Feature; 6] = [
-    feature(METADATA_VERSION, METADATA_VERSION_MIN, METADATA_VERSION_LATEST),
+    feature(
+        METADATA_VERSION,
+        METADATA_VERSION_MIN,
+        METADATA_VERSION_LATEST,
+    ),
     feature(ELR_VERSION, 0, 1),
     feature(GROUP_VERSION, 0, 1),
     feature(SHARE_VERSION, 0, 1),
@@ -56,5 +64,8 @@ pub const KRAFT: Feature = feature(KRAFT_VERSION, 0, 1);
 pub fn find(name: &str) -> Option<&'static Feature> {
     static KRAFT_FEATURE: Feature = KRAFT;
     static FEATURES: [Feature; 6] = FINALIZED;
-    FEATURES.iter().chain([&KRAFT_FEATURE]).find(|f| f.name == name)
+    FEATURES
+        .iter()
+        .chain([&KRAFT_FEATURE])
+        .find(|f| f.name == name)
 }

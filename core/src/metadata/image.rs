@@ -58,25 +58,37 @@ impl ConfigResource {
     /// A topic.
     #[must_use]
     pub fn topic(name: impl Into<Str>) -> Self {
-        Self { kind: ResourceType::Topic, name: name.into() }
+        Self {
+            kind: ResourceType::Topic,
+            name: name.into(),
+        }
     }
 
     /// One broker.
     #[must_use]
     pub fn broker(id: i32) -> Self {
-        Self { kind: ResourceType::Broker, name: alloc::format!("{id}").into() }
+        Self {
+            kind: ResourceType::Broker,
+            name: alloc::format!("{id}").into(),
+        }
     }
 
     /// All brokers: the cluster-wide defaults.
     #[must_use]
     pub const fn broker_default() -> Self {
-        Self { kind: ResourceType::Broker, name: Str::new() }
+        Self {
+            kind: ResourceType::Broker,
+            name: Str::new(),
+        }
     }
 
     /// A consumer group.
     #[must_use]
     pub fn group(id: impl Into<Str>) -> Self {
-        Self { kind: ResourceType::Group, name: id.into() }
+        Self {
+            kind: ResourceType::Group,
+            name: id.into(),
+        }
     }
 }
 
@@ -133,7 +145,10 @@ impl MetadataImage {
     /// The topics from the name `from` on.
     pub fn topics_from<'a>(&'a self, from: &str) -> impl Iterator<Item = &'a TopicImage> + use<'a> {
         self.topics
-            .range::<str, _>((core::ops::Bound::Included(from), core::ops::Bound::Unbounded))
+            .range::<str, _>((
+                core::ops::Bound::Included(from),
+                core::ops::Bound::Unbounded,
+            ))
             .map(|(_, topic)| topic)
     }
 
@@ -218,7 +233,10 @@ impl MetadataImage {
     /// The level of `metadata.version`.
     #[must_use]
     pub fn metadata_version(&self) -> i16 {
-        self.features.get(features::METADATA_VERSION).copied().unwrap_or(features::METADATA_VERSION_MIN)
+        self.features
+            .get(features::METADATA_VERSION)
+            .copied()
+            .unwrap_or(features::METADATA_VERSION_MIN)
     }
 
     /// The first producer id that no block holds yet.

@@ -30,9 +30,10 @@ pub(super) type KeptRecords = BTreeMap<KeptKey, MetadataRecord>;
 /// What a record does to the kept ones; `None` if it is of another kind.
 pub(super) fn change(record: &MetadataRecord) -> Option<(KeptKey, Option<MetadataRecord>)> {
     Some(match record {
-        MetadataRecord::UserScramCredential(r) => {
-            (KeptKey::Scram(r.name.detach(), r.mechanism), Some(detach_scram(r).into()))
-        }
+        MetadataRecord::UserScramCredential(r) => (
+            KeptKey::Scram(r.name.detach(), r.mechanism),
+            Some(detach_scram(r).into()),
+        ),
         MetadataRecord::RemoveUserScramCredential(r) => {
             (KeptKey::Scram(r.name.detach(), r.mechanism), None)
         }
@@ -49,9 +50,10 @@ pub(super) fn change(record: &MetadataRecord) -> Option<(KeptKey, Option<Metadat
             let key = KeptKey::Quota(entity, record.key.clone());
             (key, (!record.remove).then(|| record.into()))
         }
-        MetadataRecord::DelegationToken(r) => {
-            (KeptKey::Token(r.token_id.detach()), Some(detach_token(r).into()))
-        }
+        MetadataRecord::DelegationToken(r) => (
+            KeptKey::Token(r.token_id.detach()),
+            Some(detach_token(r).into()),
+        ),
         MetadataRecord::RemoveDelegationToken(r) => (KeptKey::Token(r.token_id.detach()), None),
         _ => return None,
     })

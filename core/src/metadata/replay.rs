@@ -45,7 +45,9 @@ pub enum ReplayError {
         partition: i32,
     },
     /// No broker of that id is registered, or under another epoch.
-    #[error("the broker {id} is not registered with the epoch {epoch} (registered: {registered:?})")]
+    #[error(
+        "the broker {id} is not registered with the epoch {epoch} (registered: {registered:?})"
+    )]
     UnknownBroker {
         /// The broker in the record.
         id: i32,
@@ -146,7 +148,8 @@ impl MetadataImage {
             }
             Step::RestoreTopic(topic, configs) => {
                 if let Some(configs) = configs {
-                    self.configs.insert(ConfigResource::topic(topic.name.clone()), configs);
+                    self.configs
+                        .insert(ConfigResource::topic(topic.name.clone()), configs);
                 }
                 self.topic_names.insert(topic.id, topic.name.clone());
                 self.topics.insert(topic.name.clone(), topic);
@@ -188,14 +191,24 @@ impl MetadataImage {
         delta: &mut MetadataDelta,
     ) -> Result<Undo, ReplayError> {
         let id = record.topic_id;
-        let there = self.topic_id(&record.name).or(self.topic_names.contains_key(&id).then_some(id));
+        let there = self
+            .topic_id(&record.name)
+            .or(self.topic_names.contains_key(&id).then_some(id));
         if let Some(there) = there {
-            return Err(ReplayError::TopicExists { name: record.name.detach(), id, there });
+            return Err(ReplayError::TopicExists {
+                name: record.name.detach(),
+                id,
+                there,
+            });
         }
         let name = record.name.detach();
         delta.topic(id, &name).created = true;
         self.topic_names.insert(id, name.clone());
-        let topic = TopicImage { name: name.clone(), id, partitions: Default::default() };
+        let topic = TopicImage {
+            name: name.clone(),
+            id,
+            partitions: Default::default(),
+        };
         self.topics.insert(name, topic);
         Ok(Undo::step(Step::RemoveTopic(id)))
     }
@@ -206,7 +219,10 @@ impl MetadataImage {
         delta: &mut MetadataDelta,
     ) -> Result<Undo, ReplayError> {
         let id = record.topic_id;
-        let removed = self.topic_names.remove(&id).and_then(|name| self.topics.remove(name.as_str()));
+        let removed = self
+            .topic_names
+            .remove(&id)
+            .and_then(|name| self.topics.remove(name.as_str()));
         let Some(topic) = removed else {
             return Err(ReplayError::UnknownTopic { id });
         };
@@ -226,10 +242,16 @@ impl MetadataImage {
     ) -> Result<Undo, ReplayError> {
         let id = record.topic_id;
         let topic = self.topic_mut(id).ok_or(ReplayError::UnknownTopic { id })?;
-        delta.topic(id, &topic.name).partitions.insert(record.partition_id);
+        delta
+            .topic(id, &topic.name)
+            .partitions
+            .insert(record.partition_id);
         let partition = PartitionImage::from_record(record);
         let before = topic.partitions.insert(record.partition_id, partition);
-        Ok(Undo::step(Step::Partitions(id, Vec::from([(record.partition_id, before)]))))
+        Ok(Undo::step(Step::Partitions(
+            id,
+            Vec::from([(record.partition_id, before)]),
+        )))
     }
 
     fn replay_partition_change(
@@ -239,12 +261,18 @@ impl MetadataImage {
     ) -> Result<Undo, ReplayError> {
         let (id, index) = (record.topic_id, record.partition_id);
         let topic = self.topic_mut(id).ok_or(ReplayError::UnknownTopic { id })?;
-        let unknown = ReplayError::UnknownPartition { topic: id, partition: index };
+        let unknown = ReplayError::UnknownPartition {
+            topic: id,
+            partition: index,
+        };
         let partition = topic.partitions.get_mut(&index).ok_or(unknown)?;
         let before = partition.clone();
         partition.merge(record);
         delta.topic(id, &topic.name).partitions.insert(index);
-        Ok(Undo::step(Step::Partitions(id, Vec::from([(index, Some(before))]))))
+        Ok(Undo::step(Step::Partitions(
+            id,
+            Vec::from([(index, Some(before))]),
+        )))
     }
 
     /// Forgets the eligible leader replicas of one topic, or of all under the empty name.
@@ -256,10 +284,16 @@ impl MetadataImage {
         };
         let mut steps = Vec::new();
         let all = record.topic_name.is_empty();
-        for topic in self.topics.values_mut().filter(|t| all || t.name == record.topic_name) {
+        for topic in self
+            .topics
+            .values_mut()
+            .filter(|t| all || t.name == record.topic_name)
+        {
             let mut before = Vec::new();
             for (&index, partition) in &mut topic.partitions {
-                if partition.eligible_leader_replicas.is_empty() && partition.last_known_elr.is_empty() {
+                if partition.eligible_leader_replicas.is_empty()
+                    && partition.last_known_elr.is_empty()
+                {
                     continue;
                 }
                 before.push((index, Some(partition.clone())));
@@ -279,16 +313,29 @@ impl MetadataImage {
         delta: &mut MetadataDelta,
     ) -> Result<Undo, ReplayError> {
         let number = record.resource_type;
-        let kind = ResourceType::from_number(number).ok_or(ReplayError::UnknownResourceType { number })?;
-        let resource = ConfigResource { kind, name: record.resource_name.detach() };
+        let kind =
+            ResourceType::from_number(number).ok_or(ReplayError::UnknownResourceType { number })?;
+        let resource = ConfigResource {
+            kind,
+            name: record.resource_name.detach(),
+        };
         delta.configs.insert(resource.clone());
         let key = record.name.detach();
-        let before = self.set_config(resource.clone(), key.clone(), record.value.as_ref().map(Str::detach));
+        let before = self.set_config(
+            resource.clone(),
+            key.clone(),
+            record.value.as_ref().map(Str::detach),
+        );
         Ok(Undo::step(Step::Config(resource, key, before)))
     }
 
     /// Sets or removes one value; a resource without any is not kept.
-    fn set_config(&mut self, resource: ConfigResource, key: Str, value: Option<Str>) -> Option<Str> {
+    fn set_config(
+        &mut self,
+        resource: ConfigResource,
+        key: Str,
+        value: Option<Str>,
+    ) -> Option<Str> {
         match value {
             Some(value) => self.configs.entry(resource).or_default().insert(key, value),
             None => {
@@ -306,7 +353,11 @@ impl MetadataImage {
         let broker = self.brokers.get(&id);
         match broker {
             Some(broker) if broker.epoch == epoch => Ok(broker),
-            broker => Err(ReplayError::UnknownBroker { id, epoch, registered: broker.map(|b| b.epoch) }),
+            broker => Err(ReplayError::UnknownBroker {
+                id,
+                epoch,
+                registered: broker.map(|b| b.epoch),
+            }),
         }
     }
 
@@ -325,7 +376,9 @@ impl MetadataImage {
         record: &BrokerRegistrationChangeRecord,
         delta: &mut MetadataDelta,
     ) -> Result<Undo, ReplayError> {
-        let mut broker = self.known_broker(record.broker_id, record.broker_epoch)?.clone();
+        let mut broker = self
+            .known_broker(record.broker_id, record.broker_epoch)?
+            .clone();
         broker.merge(record);
         Ok(self.set_broker(record.broker_id, Some(broker), delta))
     }
@@ -337,7 +390,10 @@ impl MetadataImage {
         fenced: bool,
         delta: &mut MetadataDelta,
     ) -> Result<Undo, ReplayError> {
-        let broker = BrokerRegistration { fenced, ..self.known_broker(id, epoch)?.clone() };
+        let broker = BrokerRegistration {
+            fenced,
+            ..self.known_broker(id, epoch)?.clone()
+        };
         Ok(self.set_broker(id, Some(broker), delta))
     }
 
@@ -362,9 +418,17 @@ impl MetadataImage {
         Undo::step(Step::Feature(name, before))
     }
 
-    fn replay_producer_ids(&mut self, record: &ProducerIdsRecord, delta: &mut MetadataDelta) -> Undo {
+    fn replay_producer_ids(
+        &mut self,
+        record: &ProducerIdsRecord,
+        delta: &mut MetadataDelta,
+    ) -> Undo {
         delta.producer_ids = true;
-        let next = (record.broker_id, record.broker_epoch, record.next_producer_id);
+        let next = (
+            record.broker_id,
+            record.broker_epoch,
+            record.next_producer_id,
+        );
         Undo::step(Step::ProducerIds(self.next_producer_id.replace(next)))
     }
 
@@ -375,7 +439,11 @@ impl MetadataImage {
 }
 
 /// Puts a value under a key, or removes the key, and gives what was there.
-fn set<K: Ord, V>(map: &mut alloc::collections::BTreeMap<K, V>, key: K, value: Option<V>) -> Option<V> {
+fn set<K: Ord, V>(
+    map: &mut alloc::collections::BTreeMap<K, V>,
+    key: K,
+    value: Option<V>,
+) -> Option<V> {
     match value {
         Some(value) => map.insert(key, value),
         None => map.remove(&key),

@@ -56,8 +56,12 @@ impl MetadataImage {
         self.topic_records(&mut records);
         self.config_records(&mut records);
         if let Some((broker_id, broker_epoch, next_producer_id)) = self.next_producer_id {
-            let record =
-                ProducerIdsRecord { broker_id, broker_epoch, next_producer_id, ..Default::default() };
+            let record = ProducerIdsRecord {
+                broker_id,
+                broker_epoch,
+                next_producer_id,
+                ..Default::default()
+            };
             records.push(record.into());
         }
         records.extend(self.kept.values().cloned());
@@ -66,7 +70,12 @@ impl MetadataImage {
 
     fn feature_records(&self, records: &mut Vec<MetadataRecord>) {
         let level = |(name, &feature_level): (&Str, &i16)| {
-            FeatureLevelRecord { name: name.clone(), feature_level, ..Default::default() }.into()
+            FeatureLevelRecord {
+                name: name.clone(),
+                feature_level,
+                ..Default::default()
+            }
+            .into()
         };
         let is_first = |(name, _): &(&Str, &i16)| **name == *features::METADATA_VERSION;
         records.extend(self.features.iter().filter(is_first).map(level));
@@ -75,11 +84,18 @@ impl MetadataImage {
 
     fn topic_records(&self, records: &mut Vec<MetadataRecord>) {
         for topic in self.topics.values() {
-            let record =
-                TopicRecord { name: topic.name.clone(), topic_id: topic.id, ..Default::default() };
+            let record = TopicRecord {
+                name: topic.name.clone(),
+                topic_id: topic.id,
+                ..Default::default()
+            };
             records.push(record.into());
             for (&index, partition) in &topic.partitions {
-                records.push(partition.to_record(topic.id, index, self.metadata_version()).into());
+                records.push(
+                    partition
+                        .to_record(topic.id, index, self.metadata_version())
+                        .into(),
+                );
             }
         }
     }

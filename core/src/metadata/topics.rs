@@ -33,7 +33,11 @@ impl TopicImage {
     /// How many replicas its first partition has, which stands for all of them.
     #[must_use]
     pub fn replication_factor(&self) -> i16 {
-        let replicas = self.partitions.values().next().map_or(0, |p| p.replicas.len());
+        let replicas = self
+            .partitions
+            .values()
+            .next()
+            .map_or(0, |p| p.replicas.len());
         i16::try_from(replicas).unwrap_or(i16::MAX)
     }
 }
@@ -88,7 +92,12 @@ impl PartitionImage {
     #[must_use]
     pub fn directory(&self, broker: i32) -> Option<Uuid> {
         let at = self.replicas.iter().position(|&r| r == broker)?;
-        Some(self.directories.get(at).copied().unwrap_or(Uuid::MIGRATING_DIR))
+        Some(
+            self.directories
+                .get(at)
+                .copied()
+                .unwrap_or(Uuid::MIGRATING_DIR),
+        )
     }
 
     pub(super) fn from_record(record: &PartitionRecord) -> Self {
@@ -98,7 +107,11 @@ impl PartitionImage {
             isr: record.isr.as_slice().into(),
             removing_replicas: record.removing_replicas.as_slice().into(),
             adding_replicas: record.adding_replicas.as_slice().into(),
-            eligible_leader_replicas: record.eligible_leader_replicas.as_deref().unwrap_or_default().into(),
+            eligible_leader_replicas: record
+                .eligible_leader_replicas
+                .as_deref()
+                .unwrap_or_default()
+                .into(),
             last_known_elr: record.last_known_elr.as_deref().unwrap_or_default().into(),
             leader: record.leader,
             recovering: record.leader_recovery_state == 1,
@@ -107,7 +120,11 @@ impl PartitionImage {
         };
         // Records from before KIP-858 name no directories.
         if partition.directories.is_empty() {
-            partition.directories = partition.replicas.iter().map(|_| Uuid::MIGRATING_DIR).collect();
+            partition.directories = partition
+                .replicas
+                .iter()
+                .map(|_| Uuid::MIGRATING_DIR)
+                .collect();
         }
         partition
     }
@@ -130,7 +147,10 @@ impl PartitionImage {
             (&mut self.isr, &change.isr),
             (&mut self.removing_replicas, &change.removing_replicas),
             (&mut self.adding_replicas, &change.adding_replicas),
-            (&mut self.eligible_leader_replicas, &change.eligible_leader_replicas),
+            (
+                &mut self.eligible_leader_replicas,
+                &change.eligible_leader_replicas,
+            ),
             (&mut self.last_known_elr, &change.last_known_elr),
         ];
         for (list, changed) in lists {

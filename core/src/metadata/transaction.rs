@@ -31,7 +31,10 @@ impl TransactionBuffer {
     ) -> Result<(), E> {
         match (&record, &mut self.open) {
             (MetadataRecord::BeginTransaction(_), _) => {
-                self.open = Some(Open { start: offset, held: Vec::new() });
+                self.open = Some(Open {
+                    start: offset,
+                    held: Vec::new(),
+                });
                 Ok(())
             }
             (MetadataRecord::EndTransaction(_), open) => {
