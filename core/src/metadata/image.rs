@@ -12,7 +12,7 @@ use super::kept::KeptRecords;
 use super::topics::{PartitionImage, TopicImage};
 
 /// Configured values by key, of one resource: what was set through the cluster, not defaults.
-pub type ConfigMap = BTreeMap<Str, Str>;
+pub type ConfigMap = crate::config::Entries;
 
 /// What a configuration belongs to. The numbers are those of `ConfigRecord`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -208,8 +208,8 @@ impl MetadataImage {
 
     /// What was configured for `resource` under `key`.
     #[must_use]
-    pub fn config(&self, resource: &ConfigResource, key: &str) -> Option<&Str> {
-        self.configs.get(resource)?.get(key)
+    pub fn config(&self, resource: &ConfigResource, key: &str) -> Option<&str> {
+        self.configs.get(resource)?.get(key).map(|value| value.as_str())
     }
 
     /// All resources that have something configured.

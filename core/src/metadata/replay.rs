@@ -1,6 +1,7 @@
 //! Replaying one record onto the image, and taking it back.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use ottla_wire::metadata::{
@@ -74,7 +75,7 @@ enum Step {
     RestoreTopic(TopicImage, Option<ConfigMap>),
     Partitions(Uuid, Vec<(i32, Option<PartitionImage>)>),
     ManyTopics(Vec<Step>),
-    Config(ConfigResource, Str, Option<Str>),
+    Config(ConfigResource, String, Option<String>),
     Broker(i32, Option<BrokerRegistration>),
     Controller(i32, Option<RegisterControllerRecord>),
     Feature(Str, Option<i16>),
@@ -320,11 +321,11 @@ impl MetadataImage {
             name: record.resource_name.detach(),
         };
         delta.configs.insert(resource.clone());
-        let key = record.name.detach();
+        let key = String::from(record.name.as_str());
         let before = self.set_config(
             resource.clone(),
             key.clone(),
-            record.value.as_ref().map(Str::detach),
+            record.value.as_ref().map(|v| String::from(v.as_str())),
         );
         Ok(Undo::step(Step::Config(resource, key, before)))
     }
@@ -333,9 +334,9 @@ impl MetadataImage {
     fn set_config(
         &mut self,
         resource: ConfigResource,
-        key: Str,
-        value: Option<Str>,
-    ) -> Option<Str> {
+        key: String,
+        value: Option<String>,
+    ) -> Option<String> {
         match value {
             Some(value) => self.configs.entry(resource).or_default().insert(key, value),
             None => {

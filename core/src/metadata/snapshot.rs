@@ -106,8 +106,8 @@ impl MetadataImage {
                 let record = ConfigRecord {
                     resource_type: resource.kind as i8,
                     resource_name: resource.name.clone(),
-                    name: key.clone(),
-                    value: Some(value.clone()),
+                    name: key.into(),
+                    value: Some(value.into()),
                     ..Default::default()
                 };
                 records.push(record.into());
