@@ -11,6 +11,7 @@
 extern crate alloc;
 
 pub mod config;
+pub mod fetch;
 pub mod metadata;
 pub mod partition;
 pub mod replication;
