@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+pub use ottla_wire::Uuid;
+
 /// The storage's part of the broker's configuration.
 #[derive(Clone, Debug)]
 pub struct StorageSettings {
@@ -26,16 +28,6 @@ pub struct StorageSettings {
     pub default_log_config: LogConfig,
     /// The configuration of `__cluster_metadata-0`.
     pub metadata_log_config: LogConfig,
-}
-
-/// A topic's id.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Uuid(pub [u8; 16]);
-
-impl std::fmt::Display for Uuid {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }
 
 /// How a partition's log is kept.
