@@ -1,2 +1,41 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands, run as `cargo xtask COMMAND` (an alias in `.cargo/config.toml`).
+//!
+//! Each command is a module. They are plain Rust and start ordinary tools, so that a newcomer needs
+//! nothing but Rust and a C compiler for `test`, and CI runs what a developer runs.
+
+use std::{env, process::ExitCode};
+
+mod check;
+mod process;
+mod test;
+mod tidy;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test      every test, the simulator's bounded run included
+            --seeds N     how many seeds the simulator runs (200)
+            --no-sim      leave the simulator out
+  check     formatting, clippy and docs, warnings denied
+  tidy      what neither the compiler nor clippy can hold
+  sim ...   the simulator: the same as `cargo sim ...`
+";
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let outcome = match command.as_str() {
+        "test" => test::run(&rest),
+        "check" => check::run(),
+        "tidy" => tidy::run(),
+        _ => Err(process::Failure::Usage(USAGE)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit_code()
+        }
+    }
+}
