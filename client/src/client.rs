@@ -52,6 +52,9 @@ pub struct ClientConfig {
     pub max_in_flight: usize,
     /// The largest response that is read.
     pub max_response_bytes: usize,
+    /// `allow.auto.create.topics`: whether asking for a topic that does not exist may create it,
+    /// where the broker does that.
+    pub allow_auto_create_topics: bool,
 }
 
 impl Default for ClientConfig {
@@ -69,6 +72,7 @@ impl Default for ClientConfig {
             max_in_flight: 64,
             // Above the broker's own bound on what one fetch returns, with room for one large batch.
             max_response_bytes: 256 << 20,
+            allow_auto_create_topics: true,
         }
     }
 }
@@ -216,7 +220,7 @@ impl<I: Io> Client<I> {
                 .map(|name| MetadataRequestTopic { name: Some(name), ..Default::default() })
                 .collect()
         });
-        let asked = self.fetch_metadata(topics, true).await;
+        let asked = self.fetch_metadata(topics, self.shared.config.allow_auto_create_topics).await;
         match asked {
             Ok(response) => {
                 refresh.failures = 0;
@@ -336,7 +340,7 @@ impl<I: Io> Client<I> {
     pub(crate) async fn call_any<R: ApiRequest>(
         &self,
         cap: i16,
-        build: impl Fn(i16) -> R + Send,
+        build: impl Fn(i16) -> R + Send + Sync,
     ) -> Result<(i16, R::Response), RequestError> {
         let mut failure = RequestError::Connect(ConnectError::NoBootstrap);
         for node in self.candidates() {
@@ -439,6 +443,39 @@ impl<I: Io> Client<I> {
                 connection.close();
             }
         }
+    }
+}
+
+/// Tries again, with longer and longer waits, until a deadline.
+pub(crate) struct Retry<'a, I: Io> {
+    client: &'a Client<I>,
+    deadline: Instant,
+    failures: u32,
+}
+
+impl<'a, I: Io> Retry<'a, I> {
+    pub(crate) fn until(client: &'a Client<I>, deadline: Instant) -> Self {
+        Self { client, deadline, failures: 0 }
+    }
+
+    /// Within `api_timeout` from now.
+    pub(crate) fn new(client: &'a Client<I>) -> Self {
+        Self::until(client, client.io.now().monotonic.after(client.config().api_timeout))
+    }
+
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Waits before the next try; `false` if there is no time for one.
+    pub(crate) async fn pause(&mut self) -> bool {
+        let wait = self.client.retry_wait(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        if self.deadline.since(self.client.io.now().monotonic) <= wait {
+            return false;
+        }
+        self.client.io.sleep(wait).await;
+        true
     }
 }
 

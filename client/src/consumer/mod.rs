@@ -1,0 +1,3 @@
+//! Reading records, alone or in a group.
+pub(crate) mod protocol;
+pub mod assignor;
