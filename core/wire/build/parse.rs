@@ -142,7 +142,6 @@ pub(crate) enum Kind {
 /// One table.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
-    pub(crate) file: PathBuf,
     pub(crate) name: String,
     pub(crate) kind: Kind,
     pub(crate) key: Option<i16>,
@@ -267,7 +266,6 @@ fn heading(file: &Path, text: &str) -> Result<Message, String> {
         other => return Err(format!("unknown kind `{other}`")),
     };
     let mut message = Message {
-        file: file.to_owned(),
         name: (*name).to_owned(),
         kind,
         key: None,

@@ -6,13 +6,14 @@
 use core::fmt;
 
 macro_rules! error_codes {
-    ($($variant:ident = $code:literal, $name:literal, $retriable:literal;)*) => {
+    ($($(#[$attribute:meta])* $variant:ident = $code:literal, $name:literal, $retriable:literal;)*) => {
         /// What went wrong with a request, in the number that goes over the wire.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(i16)]
         pub enum ErrorCode {
             $(
                 #[doc = concat!("`", $name, "`")]
+                $(#[$attribute])*
                 $variant = $code,
             )*
         }
@@ -46,6 +47,7 @@ macro_rules! error_codes {
 
 error_codes! {
     UnknownServerError = -1, "UNKNOWN_SERVER_ERROR", false;
+    #[default]
     None = 0, "NONE", false;
     OffsetOutOfRange = 1, "OFFSET_OUT_OF_RANGE", false;
     CorruptMessage = 2, "CORRUPT_MESSAGE", true;
@@ -191,12 +193,6 @@ impl ErrorCode {
     /// Whether there is no error.
     pub const fn is_none(self) -> bool {
         matches!(self, ErrorCode::None)
-    }
-}
-
-impl Default for ErrorCode {
-    fn default() -> Self {
-        ErrorCode::None
     }
 }
 

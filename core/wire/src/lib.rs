@@ -29,6 +29,7 @@ mod arbitrary;
 pub mod codec;
 mod error_code;
 mod framing;
+pub mod records;
 mod str;
 #[cfg(test)]
 mod tests;
@@ -48,9 +49,6 @@ pub use uuid::{ParseUuidError, Uuid};
 macro_rules! generated {
     ($(#[$doc:meta])* $module:ident, $file:literal) => {
         $(#[$doc])*
-        // The names are Kafka's, and Kafka's protocol guide says what they mean: a line of our own
-        // over each of two thousand fields would only repeat the name. The other lints are about
-        // handwriting.
         #[allow(
             missing_docs,
             unused_imports,
@@ -58,7 +56,8 @@ macro_rules! generated {
             unused_parens,
             unused_mut,
             clippy::all,
-            clippy::pedantic
+            reason = "generated: the names are Kafka's and its protocol guide explains them; \
+                      the other lints are about handwriting"
         )]
         pub mod $module {
             #[allow(unused_imports)]

@@ -1,3 +1,4 @@
 //! What must hold for every message alike.
 
+mod records;
 mod roundtrip;
