@@ -10,8 +10,11 @@
 
 extern crate alloc;
 
+pub mod batch;
 pub mod config;
 pub mod fetch;
+pub mod limits;
+pub mod log;
 pub mod metadata;
 pub mod partition;
 pub mod replication;

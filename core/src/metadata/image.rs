@@ -209,7 +209,10 @@ impl MetadataImage {
     /// What was configured for `resource` under `key`.
     #[must_use]
     pub fn config(&self, resource: &ConfigResource, key: &str) -> Option<&str> {
-        self.configs.get(resource)?.get(key).map(|value| value.as_str())
+        self.configs
+            .get(resource)?
+            .get(key)
+            .map(|value| value.as_str())
     }
 
     /// All resources that have something configured.

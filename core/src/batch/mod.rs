@@ -1,0 +1,352 @@
+//! Record batches on their way into a log.
+//!
+//! A batch is judged by its header and its checksum; records are not looked at, except the single
+//! record of a control batch. What a client, a coordinator or a leader may send differs, so each has
+//! its own way to a [`Batches`], and a log only takes a `Batches`.
+
+mod header;
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+pub(crate) use header::crc32c;
+pub use header::{BatchHeader, EndTxnMarker};
+
+use crate::{
+    limits::{BATCH_HEADER_BYTES, BATCH_OVERHEAD_BYTES},
+    time::Timestamp,
+};
+
+/// Who sends batches; decides how far a log checks them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A producer: everything is checked.
+    Client,
+    /// A coordinator of this node, for its own records, offset commits and transaction markers:
+    /// producers' epochs are checked, sequence numbers are not.
+    Coordinator,
+    /// The leader of the metadata quorum.
+    RaftLeader,
+    /// Another replica that has taken them already: nothing is refused.
+    Replication,
+}
+
+/// Why batches are refused before a log sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// `INVALID_RECORD`: nothing in it.
+    #[error("there is no batch")]
+    Empty,
+    /// `CORRUPT_MESSAGE`: a batch is not whole.
+    #[error("the batch at byte {at} needs {needed} bytes, {left} are left")]
+    Torn {
+        /// Where the batch begins.
+        at: usize,
+        /// What its length field says, or a header's length.
+        needed: usize,
+        /// What there is.
+        left: usize,
+    },
+    /// `CORRUPT_MESSAGE`: a length field no batch can have.
+    #[error("the batch at byte {at} has length field {got}")]
+    Length {
+        /// Where the batch begins.
+        at: usize,
+        /// The field.
+        got: i32,
+    },
+    /// `UNSUPPORTED_FOR_MESSAGE_FORMAT`: a message format of before Kafka 0.11.
+    #[error("the batch at byte {at} has magic {got}, only 2 is supported")]
+    Magic {
+        /// Where the batch begins.
+        at: usize,
+        /// Its magic.
+        got: i8,
+    },
+    /// `CORRUPT_MESSAGE`: the checksum does not match.
+    #[error("the batch at byte {at} has checksum {expected:08x}, its bytes {got:08x}")]
+    Crc {
+        /// Where the batch begins.
+        at: usize,
+        /// What the header says.
+        expected: u32,
+        /// What the bytes give.
+        got: u32,
+    },
+    /// `MESSAGE_TOO_LARGE`.
+    #[error("a batch of {got} bytes, {max} are allowed")]
+    TooLarge {
+        /// Its size.
+        got: usize,
+        /// `max.message.bytes`.
+        max: usize,
+    },
+    /// `INVALID_RECORD`: the header contradicts itself.
+    #[error("{count} records, last offset delta {last_offset_delta}")]
+    Count {
+        /// The record count.
+        count: i32,
+        /// The last offset delta, which should be one less.
+        last_offset_delta: i32,
+    },
+    /// `INVALID_RECORD`: only one batch a partition may be in a produce request.
+    #[error("more than one batch")]
+    ManyBatches,
+    /// `INVALID_RECORD`: clients may not write control batches.
+    #[error("a control batch from a client")]
+    Control,
+    /// `INVALID_RECORD`: a producer id without epoch or sequence number.
+    #[error("producer {producer_id} with epoch {producer_epoch}, sequence {base_sequence}")]
+    Producer {
+        /// The id.
+        producer_id: i64,
+        /// The epoch.
+        producer_epoch: i16,
+        /// The first sequence number.
+        base_sequence: i32,
+    },
+    /// `UNSUPPORTED_COMPRESSION_TYPE`.
+    #[error("compression type {got}")]
+    Compression {
+        /// The attribute's value.
+        got: u8,
+    },
+}
+
+/// One or more whole batches whose checksums match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batches {
+    bytes: Bytes,
+    origin: Origin,
+}
+
+impl Batches {
+    /// A producer's one batch, checked as Kafka's `LogValidator` does as far as headers go.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn from_client(bytes: Bytes, max_message_bytes: usize) -> Result<Self, BatchError> {
+        let mut rest = Split::new(&bytes);
+        let (_, header, batch) = rest.next().ok_or(BatchError::Empty)??;
+        if batch.len() > max_message_bytes {
+            return Err(BatchError::TooLarge {
+                got: batch.len(),
+                max: max_message_bytes,
+            });
+        }
+        check_crc(0, &header, batch)?;
+        if batch.len() != bytes.len() {
+            return Err(BatchError::ManyBatches);
+        }
+        if header.is_control() {
+            return Err(BatchError::Control);
+        }
+        if header.compression() > 4 {
+            return Err(BatchError::Compression {
+                got: header.compression(),
+            });
+        }
+        check_count(&header)?;
+        let BatchHeader {
+            producer_id,
+            producer_epoch,
+            base_sequence,
+            ..
+        } = header;
+        if producer_id >= 0 && (producer_epoch < 0 || base_sequence < 0) {
+            return Err(BatchError::Producer {
+                producer_id,
+                producer_epoch,
+                base_sequence,
+            });
+        }
+        Ok(Self {
+            bytes,
+            origin: Origin::Client,
+        })
+    }
+
+    /// Batches made by this node's own coordinators or raft leader; any number.
+    ///
+    /// # Errors
+    /// If they are not whole, too large, or contradict themselves.
+    pub fn from_node(
+        bytes: Bytes,
+        origin: Origin,
+        max_message_bytes: usize,
+    ) -> Result<Self, BatchError> {
+        let mut any = false;
+        for batch in Split::new(&bytes) {
+            let (_, header, batch) = batch?;
+            if batch.len() > max_message_bytes {
+                return Err(BatchError::TooLarge {
+                    got: batch.len(),
+                    max: max_message_bytes,
+                });
+            }
+            check_count(&header)?;
+            any = true;
+        }
+        if any {
+            Ok(Self { bytes, origin })
+        } else {
+            Err(BatchError::Empty)
+        }
+    }
+
+    /// Batches fetched from a leader. A last one that is not whole is left out, as fetch responses may end in one.
+    ///
+    /// # Errors
+    /// [`BatchError::Empty`] if not even one is whole; otherwise what is wrong with one.
+    pub fn from_leader(bytes: Bytes) -> Result<Self, BatchError> {
+        let mut whole = 0;
+        for batch in Split::new(&bytes) {
+            let (at, header, batch) = match batch {
+                Ok(batch) => batch,
+                Err(BatchError::Torn { .. }) if whole > 0 => break,
+                Err(error) => return Err(error),
+            };
+            check_crc(at, &header, batch)?;
+            whole = at + batch.len();
+        }
+        if whole == 0 {
+            Err(BatchError::Empty)
+        } else {
+            Ok(Self {
+                bytes: bytes.slice(..whole),
+                origin: Origin::Replication,
+            })
+        }
+    }
+
+    /// All bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Who sent them.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Each batch's header and bytes.
+    pub fn iter(&self) -> impl Iterator<Item = (BatchHeader, Bytes)> + '_ {
+        // They were all parsed once, so none is lost here.
+        Split::new(&self.bytes)
+            .filter_map(Result::ok)
+            .map(|(at, header, batch)| (header, self.bytes.slice(at..at + batch.len())))
+    }
+
+    /// All headers.
+    #[must_use]
+    pub fn headers(&self) -> Vec<BatchHeader> {
+        self.iter().map(|(header, _)| header).collect()
+    }
+}
+
+/// Splits bytes into batches: position, header and bytes of each. Ends after the first error.
+pub(crate) struct Split<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Split<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+}
+
+impl<'a> Iterator for Split<'a> {
+    type Item = Result<(usize, BatchHeader, &'a [u8]), BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = self.at;
+        let rest = self.bytes.get(at..).filter(|rest| !rest.is_empty())?;
+        self.at = usize::MAX;
+        let Some(header) = BatchHeader::parse(rest) else {
+            return Some(Err(BatchError::Torn {
+                at,
+                needed: BATCH_HEADER_BYTES,
+                left: rest.len(),
+            }));
+        };
+        Some(whole(at, &header, rest).map(|size| {
+            self.at = at + size;
+            (at, header, &rest[..size])
+        }))
+    }
+}
+
+fn whole(at: usize, header: &BatchHeader, rest: &[u8]) -> Result<usize, BatchError> {
+    if header.magic != 2 {
+        return Err(BatchError::Magic {
+            at,
+            got: header.magic,
+        });
+    }
+    let size = header.size().ok_or(BatchError::Length {
+        at,
+        got: header.length,
+    })?;
+    if size > rest.len() {
+        Err(BatchError::Torn {
+            at,
+            needed: size,
+            left: rest.len(),
+        })
+    } else {
+        Ok(size)
+    }
+}
+
+fn check_crc(at: usize, header: &BatchHeader, batch: &[u8]) -> Result<(), BatchError> {
+    let got = header::crc32c(&batch[BATCH_OVERHEAD_BYTES + 9..]);
+    if got == header.crc {
+        Ok(())
+    } else {
+        Err(BatchError::Crc {
+            at,
+            expected: header.crc,
+            got,
+        })
+    }
+}
+
+fn check_count(header: &BatchHeader) -> Result<(), BatchError> {
+    let BatchHeader {
+        count,
+        last_offset_delta,
+        ..
+    } = *header;
+    if count <= 0 || last_offset_delta != count - 1 {
+        return Err(BatchError::Count {
+            count,
+            last_offset_delta,
+        });
+    }
+    Ok(())
+}
+
+/// The header of `batch` as a leader with log append time writes it; what follows the header is unchanged.
+#[must_use]
+pub(crate) fn with_log_append_time(batch: &[u8], now: Timestamp) -> [u8; BATCH_HEADER_BYTES] {
+    let mut header = [0; BATCH_HEADER_BYTES];
+    let (old, payload) = batch
+        .split_at_checked(BATCH_HEADER_BYTES)
+        .unwrap_or((&[], &[]));
+    header[..old.len()].copy_from_slice(old);
+    header[22] |= 8;
+    header[35..43].copy_from_slice(&now.0.to_be_bytes());
+    let crc = header::crc32c_of(&[&header[21..], payload]);
+    header[17..21].copy_from_slice(&crc.to_be_bytes());
+    header
+}
+
+/// Whether a batch's checksum matches its bytes.
+#[must_use]
+pub fn crc_matches(header: &BatchHeader, batch: &[u8]) -> bool {
+    check_crc(0, header, batch).is_ok()
+}

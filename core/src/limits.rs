@@ -1,0 +1,105 @@
+//! Every bound of the core, each with its reason, in one place.
+//!
+//! A limit here is one that a peer, a file or a long run could otherwise push without end. What an
+//! operator may set (segment size, retention, ...) is configuration and lives in
+//! [`crate::log::LogConfig`]; its permitted range is here. The relations between limits are asserted
+//! when the crate is compiled.
+
+/// Bytes of a record batch's header, up to and including its record count.
+pub const BATCH_HEADER_BYTES: usize = 61;
+
+/// Bytes of a batch before the part that its length field counts: base offset and length.
+pub const BATCH_OVERHEAD_BYTES: usize = 12;
+
+/// The largest segment: positions in an offset index are `i32`.
+pub const SEGMENT_BYTES_MAX: u32 = i32::MAX as u32;
+
+/// The smallest segment, Kafka's own minimum for `segment.bytes` before 4.1: small enough for tests,
+/// large enough that a batch of one record fits.
+pub const SEGMENT_BYTES_MIN: u32 = 14;
+
+/// Offsets in one segment: index entries hold an offset as `i32` relative to the segment's base.
+pub const SEGMENT_OFFSETS_MAX: i64 = i32::MAX as i64;
+
+/// Bytes of an entry of an offset index.
+pub const OFFSET_INDEX_ENTRY_BYTES: usize = 8;
+
+/// Bytes of an entry of a time index.
+pub const TIME_INDEX_ENTRY_BYTES: usize = 12;
+
+/// Bytes of an entry of a transaction index.
+pub const TXN_INDEX_ENTRY_BYTES: usize = 34;
+
+/// The smallest index file that a segment can work with: one entry, and the one that a time index
+/// keeps for the roll.
+pub const INDEX_BYTES_MIN: u32 = 24;
+
+/// Batches remembered for each producer. Clients keep at most five requests in flight
+/// (`max.in.flight.requests.per.connection` with idempotence), so a repeat is among the last five.
+pub const PRODUCER_BATCHES_KEPT: usize = 5;
+
+/// Requests in flight that a client with idempotence may have.
+pub const PRODUCER_REQUESTS_IN_FLIGHT_MAX: usize = 5;
+
+/// Producers remembered for each partition. An entry takes about 200 bytes, so a partition's share
+/// is bounded by about 13 MB; past it those that wrote longest ago are forgotten, which Kafka's
+/// protocol allows (a producer unknown to the partition may start with any sequence number).
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 65_536;
+
+/// Producers forgotten at once when the limit is met, so that finding the oldest is paid once for
+/// many appends.
+pub const PRODUCERS_EVICTED_AT_ONCE: usize = PRODUCERS_PER_PARTITION_MAX / 8;
+
+/// Bytes of a producer's entry in a snapshot file.
+pub const PRODUCER_SNAPSHOT_ENTRY_BYTES: usize = 46;
+
+/// Bytes of a snapshot file that are read into memory; a larger one is taken for damaged.
+/// Kafka has no bound on producers, so this leaves room for fourteen times ours.
+pub const PRODUCER_SNAPSHOT_BYTES_MAX: u64 = 44 << 20;
+
+/// Bytes read at once by recovery and other scans of a log. Large enough that the disk streams,
+/// small enough that parallel recovery of many partitions stays within memory.
+pub const SCAN_CHUNK_BYTES: usize = 1 << 20;
+
+/// Bytes of a batch beyond which a scan checks its CRC without holding it whole is not needed: the
+/// length field is `i32`, but a batch larger than a request can never have been accepted, so larger
+/// lengths are taken for damage. Kafka's `socket.request.max.bytes` is 100 MiB by default; this is
+/// the largest value it may be set to here.
+pub const BATCH_BYTES_MAX: usize = 1 << 30;
+
+/// Bytes of a checkpoint file that are read. A line is at most about 300 bytes (a topic of 249
+/// characters), so this is room for more than 200,000 partitions.
+pub const CHECKPOINT_BYTES_MAX: usize = 64 << 20;
+
+/// Batches whose exact position a log remembers at its end, so that a reader that keeps up starts
+/// at its batch without scanning the stretch between two index entries. 24 bytes each.
+pub const RECENT_BATCHES_MAX: usize = 64;
+
+/// Index entries of the active segment kept in memory although they are written: a reader that far
+/// behind (at `index.interval.bytes` of 4 KiB: 32 MiB) looks them up in the file instead.
+pub const INDEX_TAIL_ENTRIES_MAX: usize = 8192;
+
+const _: () = {
+    // A batch header must fit into the smallest read of a scan, and a scan must make progress.
+    assert!(SCAN_CHUNK_BYTES > BATCH_HEADER_BYTES);
+    // A repeat can be recognised as long as its batch is remembered.
+    assert!(PRODUCER_BATCHES_KEPT >= PRODUCER_REQUESTS_IN_FLIGHT_MAX);
+    // A snapshot of all producers we may hold can be read back (two bytes of version, four of CRC,
+    // four of the count).
+    assert!(
+        (PRODUCERS_PER_PARTITION_MAX * PRODUCER_SNAPSHOT_ENTRY_BYTES + 10) as u64
+            <= PRODUCER_SNAPSHOT_BYTES_MAX
+    );
+    // Eviction makes room and leaves most.
+    assert!(
+        PRODUCERS_EVICTED_AT_ONCE > 0
+            && PRODUCERS_EVICTED_AT_ONCE < PRODUCERS_PER_PARTITION_MAX / 2
+    );
+    // Positions of a segment fit an index entry; so do the batches in it.
+    assert!(
+        SEGMENT_BYTES_MAX as i64 <= i32::MAX as i64
+            && BATCH_BYTES_MAX as i64 <= SEGMENT_BYTES_MAX as i64
+    );
+    assert!(INDEX_BYTES_MIN as usize >= 2 * TIME_INDEX_ENTRY_BYTES);
+    assert!(INDEX_BYTES_MIN as usize >= OFFSET_INDEX_ENTRY_BYTES);
+};

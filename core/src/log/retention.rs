@@ -1,0 +1,165 @@
+//! Letting go of old records, and stopping cleanly.
+//!
+//! Whole segments go, oldest first, and only what lies below the high watermark: retention never takes what
+//! is not replicated. The producers forget their batches on their own time, not with the segments.
+
+use alloc::vec::Vec;
+
+use super::{Effect, FileName, Log, roll};
+use crate::time::Timestamp;
+
+/// Why the log's start cannot be moved there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogStartError {
+    /// `OFFSET_OUT_OF_RANGE`: it lies above the high watermark.
+    #[error("offset {got} lies above the high watermark {high_watermark}")]
+    AboveHighWatermark {
+        /// The offset asked for.
+        got: i64,
+        /// The high watermark.
+        high_watermark: i64,
+    },
+}
+
+/// What retention did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Retained {
+    /// How many segments go.
+    pub segments: usize,
+    /// How many bytes of log go.
+    pub bytes: u64,
+}
+
+impl Log {
+    /// Lets go of segments that are past `retention.ms` or `retention.bytes`, or lie below the log's start,
+    /// and do not reach above `high_watermark`. Moves the log's start; the driver checkpoints it.
+    pub fn retain(
+        &mut self,
+        now: Timestamp,
+        high_watermark: i64,
+        out: &mut Vec<Effect>,
+    ) -> Retained {
+        // An append that may yet be undone must find its segment again.
+        let held = self.undo.front().map_or(i64::MAX, |undo| undo.active.base);
+        let mut excess = self.excess_bytes();
+        let mut count = 0;
+        let mut bytes = 0;
+        for (at, segment) in self.segments.iter().enumerate() {
+            let end = self
+                .segments
+                .get(at + 1)
+                .map_or(self.log_end, |next| next.base);
+            let last = at + 1 == self.segments.len();
+            let below_start = end <= self.log_start && !last;
+            let oversize = excess.is_some_and(|excess| excess >= segment.size);
+            let gone = below_start || self.is_too_old(now, segment.largest.timestamp) || oversize;
+            if !gone || end > high_watermark || segment.base >= held || segment.size == 0 {
+                break;
+            }
+            if oversize {
+                excess = excess.map(|excess| excess - segment.size);
+            }
+            count += 1;
+            bytes += segment.size;
+        }
+        if count == self.segments.len() {
+            // There is always an active segment.
+            self.roll(now, self.log_end, out);
+        }
+        self.delete_oldest(count, out);
+        Retained {
+            segments: count,
+            bytes,
+        }
+    }
+
+    /// Makes `offset` the first that can be read (`DeleteRecords`, or a leader's log start); does nothing if it
+    /// is not higher than it is. Segments below it go with the next [`Log::retain`].
+    ///
+    /// # Errors
+    /// If it lies above the high watermark.
+    pub fn advance_log_start(
+        &mut self,
+        offset: i64,
+        high_watermark: i64,
+        out: &mut Vec<Effect>,
+    ) -> Result<bool, LogStartError> {
+        if offset > high_watermark {
+            return Err(LogStartError::AboveHighWatermark {
+                got: offset,
+                high_watermark,
+            });
+        }
+        if offset <= self.log_start {
+            return Ok(false);
+        }
+        self.log_start = offset;
+        self.producers.on_high_watermark(offset);
+        if self.epochs.truncate_from_start(offset) {
+            out.push(self.epochs_effect());
+        }
+        Ok(true)
+    }
+
+    /// Forgets producers that have been idle for `producer.id.expiration.ms`.
+    pub fn expire_producers(&mut self, now: Timestamp) {
+        self.producers
+            .expire(now, self.config.producer_id_expiration);
+    }
+
+    /// Makes the log ready for a clean stop: everything durable, indexes complete, and a snapshot of
+    /// the producers at the log's end, so that it opens without reading any record. To be called when
+    /// everything is written; appends after it are allowed, the log is then merely not clean.
+    pub fn close(&mut self, out: &mut Vec<Effect>) {
+        if self.active().size > 0 {
+            self.finish_time_index(out);
+        }
+        out.extend(roll::sync_segment(self.active()));
+        if !self.snapshots.contains(&self.log_end) {
+            self.push_snapshot(self.log_end, out);
+        }
+        out.push(Effect::SyncDir);
+    }
+
+    fn is_too_old(&self, now: Timestamp, largest: i64) -> bool {
+        let retention = self.config.retention_ms.filter(|_| self.config.delete);
+        // A segment without any timestamp is never too old: nothing says so.
+        retention.is_some_and(|retention| {
+            largest >= 0
+                && i128::from(now.0) - i128::from(largest) > retention.as_millis().cast_signed()
+        })
+    }
+
+    /// Bytes above `retention.bytes`.
+    fn excess_bytes(&self) -> Option<u64> {
+        let kept = self.config.retention_bytes.filter(|_| self.config.delete)?;
+        self.size().checked_sub(kept)
+    }
+
+    fn delete_oldest(&mut self, count: usize, out: &mut Vec<Effect>) {
+        if count == 0 {
+            return;
+        }
+        let mut files = Vec::new();
+        for segment in self.segments.drain(..count) {
+            self.sealed_bytes -= segment.size;
+            files.extend(segment.files());
+        }
+        let first = self
+            .segments
+            .front()
+            .map_or(self.log_end, |segment| segment.base);
+        // A snapshot below the first segment is of no use to recovery.
+        let kept = self.snapshots.split_off(&first);
+        files.extend(
+            core::mem::replace(&mut self.snapshots, kept)
+                .into_iter()
+                .map(FileName::ProducerSnapshot),
+        );
+        out.push(Effect::Delete(files));
+        self.log_start = self.log_start.max(first);
+        if self.epochs.truncate_from_start(self.log_start) {
+            out.push(self.epochs_effect());
+        }
+    }
+}
