@@ -12,6 +12,7 @@ extern crate alloc;
 
 pub mod batch;
 pub mod config;
+pub mod controller;
 pub mod fetch;
 pub mod limits;
 pub mod log;
