@@ -14,6 +14,7 @@ pub mod batch;
 pub mod config;
 pub mod controller;
 pub mod fetch;
+pub mod group;
 pub mod limits;
 pub mod log;
 pub mod metadata;

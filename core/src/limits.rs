@@ -103,3 +103,34 @@ const _: () = {
     assert!(INDEX_BYTES_MIN as usize >= 2 * TIME_INDEX_ENTRY_BYTES);
     assert!(INDEX_BYTES_MIN as usize >= OFFSET_INDEX_ENTRY_BYTES);
 };
+
+/// The largest number of topics that a member's subscription is read for. A subscription with more
+/// is treated as unreadable: its offsets are then kept, which is safe. 100,000 names are about what
+/// fits the default request size.
+pub const GROUP_SUBSCRIBED_TOPICS_MAX: usize = 100_000;
+
+/// The size that a `__consumer_offsets` partition's log may always reach before the live state is
+/// written anew. Loading 8 MiB takes well under a second, so rewriting a smaller log gains nothing.
+pub const GROUP_LOG_REWRITE_BYTES_MIN: usize = 8 << 20;
+
+/// How many times larger than the live state the log may grow. Each rewrite writes the live state
+/// once for at least this many times its size of ordinary appends: a write amplification of at most
+/// a quarter, for a load that reads at most five times what it keeps.
+pub const GROUP_LOG_REWRITE_RATIO: usize = 4;
+
+/// The size of one append of a rewrite, of tombstones, and of what the driver gathers into one
+/// batch. It must stay below the `max.message.bytes` of any offsets topic (Kafka's default is
+/// 1 MiB) with room for the batch's own bytes.
+pub const GROUP_APPEND_BYTES_MAX: usize = 512 << 10;
+
+const _: () = assert!(GROUP_APPEND_BYTES_MAX < 1 << 20);
+const _: () = assert!(GROUP_APPEND_BYTES_MAX < GROUP_LOG_REWRITE_BYTES_MIN);
+
+/// The longest part of a member id that a client chooses (its client id or its static id), in
+/// bytes. A record's strings take at most 32,767 bytes, and the random part needs 37 of them.
+pub const GROUP_MEMBER_ID_PREFIX_MAX: usize = 32_000;
+
+/// How long a new member's JoinGroup may wait. It cannot send heartbeats yet and its connection may
+/// be gone, so it needs an end: Kafka's five minutes.
+pub const GROUP_NEW_MEMBER_JOIN_TIMEOUT: core::time::Duration =
+    core::time::Duration::from_secs(5 * 60);

@@ -1,0 +1,649 @@
+//! The shard: its groups, its timers, and the order of its appends.
+
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
+
+use bytes::Bytes;
+use ottla_wire::{Str, Uuid};
+
+use super::{
+    AppendFailure, Client, Input, Output, Ticket,
+    classic::{ClassicGroup, GroupState},
+    config::GroupConfig,
+    member::Member,
+    records::{StoredOffset, group_record, offset_record},
+    request::{GroupError, JoinAnswer, Request, Response},
+    rewrite::{LogSize, Rewrite},
+    timer::{TimerKey, TimerReason, Timers},
+};
+use crate::{
+    limits::GROUP_APPEND_BYTES_MAX,
+    time::{Duration, Instant, Now, Timestamp},
+};
+
+/// A group with its offsets.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) classic: ClassicGroup,
+    /// What is durable, by topic and partition.
+    pub(super) offsets: BTreeMap<Str, BTreeMap<i32, StoredOffset>>,
+    /// The newest durable record of the membership; `None` for one that was never written.
+    pub(super) record: Option<Bytes>,
+    /// How many appends that change the offsets are under way.
+    pub(super) pending_writes: usize,
+}
+
+impl Group {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            classic: ClassicGroup::new(now),
+            offsets: BTreeMap::new(),
+            record: None,
+            pending_writes: 0,
+        }
+    }
+
+    /// Whether nothing would be lost with it.
+    fn is_nothing(&self) -> bool {
+        self.classic.is(GroupState::Empty)
+            && self.classic.pending_join.is_empty()
+            && self.offsets.is_empty()
+            && self.record.is_none()
+            && self.pending_writes == 0
+    }
+}
+
+/// What an append changes once it is durable.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Offset {
+        group: Str,
+        topic: Str,
+        partition: i32,
+        stored: Option<StoredOffset>,
+    },
+    Group {
+        group: Str,
+        value: Option<Bytes>,
+    },
+}
+
+impl Change {
+    pub(super) fn record(&self) -> super::Record {
+        match self {
+            Self::Offset {
+                group,
+                topic,
+                partition,
+                stored,
+            } => offset_record(group, topic, *partition, stored.as_ref()),
+            Self::Group { group, value } => group_record(group, value.clone()),
+        }
+    }
+
+    fn group(&self) -> &Str {
+        match self {
+            Self::Offset { group, .. } | Self::Group { group, .. } => group,
+        }
+    }
+}
+
+/// What follows when an append is durable, or has failed.
+#[derive(Clone, Debug)]
+pub(super) enum Then {
+    Nothing,
+    /// Answer with this.
+    Reply(Ticket, Response),
+    /// Answer, and bring the group back to life if the append failed.
+    Deleted {
+        ticket: Option<Ticket>,
+        group: Str,
+        since: Option<Timestamp>,
+    },
+    /// Hand out the assignment of a generation.
+    Assigned {
+        group: Str,
+        generation: i32,
+        assignment: BTreeMap<Str, Bytes>,
+    },
+    /// Answer a static member that took its old place, or give the place back.
+    Replaced(super::join::Replacement),
+    /// A part of the log's rewrite.
+    Rewritten {
+        first: bool,
+        last: bool,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    sequence: u64,
+    pub(super) changes: Vec<Change>,
+    then: Then,
+    records: i64,
+    bytes: usize,
+}
+
+/// Whether the shard may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Loading,
+    Active,
+    Unloaded,
+}
+
+/// The groups of one partition of `__consumer_offsets`.
+///
+/// A new shard is loading: give it its log as [`Input::Loaded`] and [`Input::LoadedMarker`], then
+/// [`Input::LoadDone`]; until then requests are refused with COORDINATOR_LOAD_IN_PROGRESS. Perform
+/// outputs in their order, and report each [`Output::Append`] once and in order. After
+/// [`Input::Unload`] all that waited has been answered, and a new shard must be made for a new
+/// term.
+#[derive(Debug)]
+pub struct GroupShard {
+    pub(super) config: GroupConfig,
+    pub(super) groups: BTreeMap<Str, Group>,
+    pub(super) timers: Timers,
+    phase: Phase,
+    /// Appends in flight, oldest first.
+    pub(super) pending: VecDeque<Pending>,
+    /// Appends that wait for a rewrite to begin.
+    pub(super) held: Vec<(Vec<Change>, Then)>,
+    next_sequence: u64,
+    /// The offset behind the last record known to be in the log.
+    pub(super) next_offset: i64,
+    /// Offsets of transactions without an end, by producer, with the offset of their record.
+    pub(super) open_transactions: BTreeMap<i64, Vec<super::replay::PendingOffset>>,
+    /// The log has records of a kind that the shard does not know.
+    pub(super) has_foreign_records: bool,
+    pub(super) size: LogSize,
+    pub(super) rewrite: Rewrite,
+}
+
+impl GroupShard {
+    /// A shard that is about to be loaded.
+    #[must_use]
+    pub fn new(config: GroupConfig) -> Self {
+        Self {
+            config,
+            groups: BTreeMap::new(),
+            timers: Timers::default(),
+            phase: Phase::Loading,
+            pending: VecDeque::new(),
+            held: Vec::new(),
+            next_sequence: 0,
+            next_offset: 0,
+            open_transactions: BTreeMap::new(),
+            has_foreign_records: false,
+            size: LogSize::default(),
+            rewrite: Rewrite::Idle,
+        }
+    }
+
+    /// When [`Input::Timer`] is next wanted, and why.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<(Instant, TimerReason)> {
+        self.timers.next()
+    }
+
+    /// Takes one input and pushes what must happen.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Request {
+                ticket,
+                client,
+                request,
+            } => {
+                self.request(now, ticket, &client, request, out);
+            }
+            Input::Committed { sequence, offset } => self.committed(now, sequence, offset, out),
+            Input::AppendFailed { sequence, failure } => {
+                self.append_failed(now, sequence, failure, out);
+            }
+            Input::Loaded {
+                record,
+                offset,
+                producer_id,
+            } => {
+                if self.phase == Phase::Loading {
+                    self.replay(now, &record, offset, producer_id);
+                }
+            }
+            Input::LoadedMarker {
+                producer_id,
+                committed,
+            } => {
+                if self.phase == Phase::Loading {
+                    self.replay_marker(now, producer_id, committed);
+                }
+            }
+            Input::LoadDone => {
+                if self.phase == Phase::Loading {
+                    self.phase = Phase::Active;
+                    self.loaded(now, out);
+                }
+            }
+            Input::Unload => self.unload(out),
+            Input::TopicsDeleted(topics) => self.topics_deleted(&topics, out),
+            Input::Config(config) => self.config = config,
+            Input::Timer => self.fire(now, out),
+        }
+        if self.phase == Phase::Active {
+            self.maybe_rewrite(out);
+        }
+    }
+
+    fn request(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        client: &Client,
+        request: Request,
+        out: &mut Vec<Output>,
+    ) {
+        let refusal = match self.phase {
+            Phase::Active => None,
+            Phase::Loading => Some(GroupError::CoordinatorLoadInProgress),
+            Phase::Unloaded => Some(GroupError::NotCoordinator),
+        };
+        if let Some(error) = refusal {
+            out.push(Output::Reply {
+                ticket,
+                response: refused(&request, error),
+            });
+            return;
+        }
+        let response = match request {
+            Request::Join(request) => return self.join(now, ticket, client, &request, out),
+            Request::Sync(request) => return self.sync(ticket, &request, out),
+            Request::Leave(request) => Response::Leave(self.leave(now, &request, out)),
+            Request::Heartbeat(request) => Response::Heartbeat(self.heartbeat(now, &request)),
+            Request::OffsetCommit(request) => {
+                return self.offset_commit(now, ticket, &request, out);
+            }
+            Request::OffsetFetch(request) => Response::OffsetFetch(Ok(self.offset_fetch(&request))),
+            Request::OffsetDelete(request) => return self.offset_delete(ticket, &request, out),
+            Request::Describe(group) => Response::Describe(self.describe(&group)),
+            Request::List(filter) => Response::List(Ok(self.list(&filter))),
+            Request::Delete(group) => return self.delete(now, ticket, &group, out),
+        };
+        out.push(Output::Reply { ticket, response });
+    }
+
+    /// Writes changes as one batch, behind all earlier ones.
+    pub(super) fn append(&mut self, changes: Vec<Change>, then: Then, out: &mut Vec<Output>) {
+        let Some((changes, then)) = self.hold_if_waiting(changes, then) else {
+            return;
+        };
+        let records = changes.iter().map(Change::record).collect();
+        self.emit(records, changes, then, out);
+    }
+
+    /// As [`Self::append`] for changes that need not be one batch: in as many as they take.
+    pub(super) fn append_in_parts(
+        &mut self,
+        changes: Vec<Change>,
+        then: Then,
+        out: &mut Vec<Output>,
+    ) {
+        let mut part = Vec::new();
+        let mut bytes = 0;
+        for change in changes {
+            let size = change.record().size();
+            if bytes + size > GROUP_APPEND_BYTES_MAX && !part.is_empty() {
+                self.count_writes(&part, 1);
+                self.append(core::mem::take(&mut part), Then::Nothing, out);
+                bytes = 0;
+            }
+            bytes += size;
+            part.push(change);
+        }
+        self.count_writes(&part, 1);
+        self.append(part, then, out);
+    }
+
+    /// Counts an append among those that change the offsets of its groups.
+    pub(super) fn count_writes(&mut self, changes: &[Change], by: isize) {
+        let mut last: Option<&Str> = None;
+        for change in changes
+            .iter()
+            .filter(|c| matches!(c, Change::Offset { .. }))
+        {
+            if last == Some(change.group()) {
+                continue;
+            }
+            last = Some(change.group());
+            if let Some(group) = self.groups.get_mut(change.group()) {
+                group.pending_writes = group.pending_writes.saturating_add_signed(by);
+            }
+        }
+    }
+
+    pub(super) fn emit(
+        &mut self,
+        records: Vec<super::Record>,
+        changes: Vec<Change>,
+        then: Then,
+        out: &mut Vec<Output>,
+    ) {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.pending.push_back(Pending {
+            sequence,
+            changes,
+            then,
+            records: i64::try_from(records.len()).unwrap_or(i64::MAX),
+            bytes: records.iter().map(super::Record::size).sum(),
+        });
+        out.push(Output::Append { sequence, records });
+    }
+
+    fn take_pending(&mut self, sequence: u64) -> Option<Pending> {
+        // An append from before an unload is nobody's any more.
+        if self.pending.front()?.sequence == sequence {
+            self.pending.pop_front()
+        } else {
+            None
+        }
+    }
+
+    fn committed(&mut self, now: Now, sequence: u64, offset: i64, out: &mut Vec<Output>) {
+        let Some(pending) = self.take_pending(sequence) else {
+            return;
+        };
+        self.size.log = self.size.log.saturating_add(pending.bytes);
+        self.size.since_rewrite = self.size.since_rewrite.saturating_add(pending.bytes);
+        self.next_offset = offset.saturating_add(pending.records);
+        self.count_writes(&pending.changes, -1);
+        let mut touched: Vec<Str> = Vec::new();
+        for change in pending.changes {
+            if touched.last() != Some(change.group()) {
+                touched.push(change.group().clone());
+            }
+            self.apply(now, change);
+        }
+        match pending.then {
+            Then::Nothing => {}
+            Then::Reply(ticket, response) => out.push(Output::Reply { ticket, response }),
+            Then::Deleted { ticket, group, .. } => {
+                // The tombstones took the offsets; what is left is the group itself.
+                if let Some(group) = self.groups.get_mut(&group)
+                    && group.classic.is(GroupState::Dead)
+                {
+                    group.classic = ClassicGroup::new(now.wall);
+                }
+                if let Some(ticket) = ticket {
+                    out.push(Output::Reply {
+                        ticket,
+                        response: Response::Delete(Ok(())),
+                    });
+                }
+            }
+            Then::Assigned {
+                group,
+                generation,
+                assignment,
+            } => {
+                self.assigned(now, &group, generation, assignment, out);
+            }
+            Then::Replaced(replacement) => self.replaced(now, replacement, None, out),
+            Then::Rewritten { first, last } => self.rewritten(first, last, offset, out),
+        }
+        for group in touched {
+            self.forget_if_nothing(&group);
+        }
+    }
+
+    fn append_failed(
+        &mut self,
+        now: Now,
+        sequence: u64,
+        failure: AppendFailure,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(pending) = self.take_pending(sequence) else {
+            return;
+        };
+        let error = GroupError::from(failure);
+        self.count_writes(&pending.changes, -1);
+        if matches!(self.rewrite, Rewrite::Running(_)) {
+            self.rewrite_failed();
+        }
+        match pending.then {
+            Then::Nothing | Then::Rewritten { .. } => {}
+            Then::Reply(ticket, response) => {
+                out.push(Output::Reply {
+                    ticket,
+                    response: failed(&response, error),
+                });
+            }
+            Then::Deleted {
+                ticket,
+                group,
+                since,
+            } => {
+                if let Some(group) = self.groups.get_mut(&group)
+                    && group.classic.is(GroupState::Dead)
+                {
+                    group.classic.revive(since);
+                }
+                if let Some(ticket) = ticket {
+                    out.push(Output::Reply {
+                        ticket,
+                        response: Response::Delete(Err(error)),
+                    });
+                }
+            }
+            Then::Assigned {
+                group, generation, ..
+            } => {
+                self.assignment_failed(now, &group, generation, error, out);
+            }
+            Then::Replaced(replacement) => self.replaced(now, replacement, Some(error), out),
+        }
+        for change in &pending.changes {
+            self.forget_if_nothing(change.group());
+        }
+    }
+
+    /// Drops a group of which nothing is known and nothing written.
+    pub(super) fn forget_if_nothing(&mut self, id: &Str) {
+        if self.groups.get(id).is_some_and(Group::is_nothing) {
+            self.groups.remove(id);
+            self.timers.cancel(&TimerKey::Join(id.clone()));
+            self.timers.cancel(&TimerKey::PendingSync(id.clone()));
+        }
+    }
+
+    fn unload(&mut self, out: &mut Vec<Output>) {
+        self.phase = Phase::Unloaded;
+        let error = GroupError::NotCoordinator;
+        let pending = core::mem::take(&mut self.pending)
+            .into_iter()
+            .map(|p| p.then);
+        let held = core::mem::take(&mut self.held)
+            .into_iter()
+            .map(|(_, then)| then);
+        for then in pending.chain(held) {
+            match then {
+                Then::Reply(ticket, response) => {
+                    out.push(Output::Reply {
+                        ticket,
+                        response: failed(&response, error),
+                    });
+                }
+                Then::Deleted {
+                    ticket: Some(ticket),
+                    ..
+                } => {
+                    out.push(Output::Reply {
+                        ticket,
+                        response: Response::Delete(Err(error)),
+                    });
+                }
+                // Those who wait for these are members, below.
+                _ => {}
+            }
+        }
+        for group in core::mem::take(&mut self.groups).values() {
+            for member in group.classic.members() {
+                release(member, error, out);
+            }
+        }
+        self.open_transactions.clear();
+        self.timers.clear();
+        self.rewrite = Rewrite::Idle;
+    }
+
+    fn fire(&mut self, now: Now, out: &mut Vec<Output>) {
+        while let Some((key, reason)) = self.timers.pop(now.monotonic) {
+            match (key, reason) {
+                (TimerKey::Session(group, member), _) => {
+                    self.session_expired(now, &group, &member, out);
+                }
+                (TimerKey::Join(group), TimerReason::InitialDelay) => {
+                    self.initial_delay_over(now, &group, out);
+                }
+                (TimerKey::Join(group), _) => self.complete_join(now, &group, out),
+                (TimerKey::PendingSync(group), _) => self.pending_sync_expired(now, &group, out),
+                (TimerKey::OffsetExpiry, _) => self.expire_offsets(now, out),
+            }
+        }
+    }
+
+    pub(super) fn set_timer(
+        &mut self,
+        now: Now,
+        key: TimerKey,
+        reason: TimerReason,
+        after: Duration,
+    ) {
+        self.timers.set(key, reason, now.monotonic.after(after));
+    }
+
+    /// Gives a member its session time-out anew.
+    pub(super) fn heard_of(&mut self, now: Now, group: &Str, member: &Str) {
+        let Some(timeout) = self
+            .groups
+            .get(group)
+            .and_then(|g| g.classic.member(member))
+            .map(|m| m.session_timeout_ms)
+        else {
+            return;
+        };
+        self.set_timer(
+            now,
+            TimerKey::Session(group.clone(), member.clone()),
+            TimerReason::Session,
+            millis(timeout),
+        );
+    }
+
+    /// The groups of a topic that is gone lose their offsets of it, those under way included.
+    fn topics_deleted(&mut self, topics: &[(Str, Uuid)], out: &mut Vec<Output>) {
+        if self.phase != Phase::Active {
+            return;
+        }
+        let gone = |topic: &Str, stored: &StoredOffset| {
+            topics
+                .iter()
+                .any(|(name, id)| name == topic && stored.fits(*id))
+        };
+        let mut changes: BTreeMap<(Str, Str, i32), ()> = BTreeMap::new();
+        for (id, group) in &self.groups {
+            for (topic, partitions) in &group.offsets {
+                for (partition, stored) in partitions {
+                    if gone(topic, stored) {
+                        changes.insert((id.clone(), topic.clone(), *partition), ());
+                    }
+                }
+            }
+        }
+        for change in self.changes_under_way() {
+            if let Change::Offset {
+                group,
+                topic,
+                partition,
+                stored: Some(stored),
+            } = change
+                && gone(topic, stored)
+            {
+                changes.insert((group.clone(), topic.clone(), *partition), ());
+            }
+        }
+        if changes.is_empty() {
+            return;
+        }
+        let changes = changes
+            .into_keys()
+            .map(|(group, topic, partition)| Change::Offset {
+                group,
+                topic,
+                partition,
+                stored: None,
+            })
+            .collect();
+        self.append_in_parts(changes, Then::Nothing, out);
+    }
+
+    /// The changes that are not durable yet, oldest first.
+    pub(super) fn changes_under_way(&self) -> impl Iterator<Item = &Change> {
+        self.pending
+            .iter()
+            .flat_map(|p| &p.changes)
+            .chain(self.held.iter().flat_map(|(changes, _)| changes))
+    }
+}
+
+/// Answers what a member waits for.
+pub(super) fn release(member: &Member, error: GroupError, out: &mut Vec<Output>) {
+    if let Some(ticket) = member.awaiting_join {
+        let answer = JoinAnswer::refused(member.id.clone(), error);
+        out.push(Output::Reply {
+            ticket,
+            response: Response::Join(answer),
+        });
+    }
+    if let Some(ticket) = member.awaiting_sync {
+        out.push(Output::Reply {
+            ticket,
+            response: Response::Sync(Err(error)),
+        });
+    }
+}
+
+/// Milliseconds as clients send them: a negative number is none.
+pub(super) fn millis(ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// The refusal of a request.
+fn refused(request: &Request, error: GroupError) -> Response {
+    match request {
+        Request::Join(r) => Response::Join(JoinAnswer::refused(r.member_id.clone(), error)),
+        Request::Sync(_) => Response::Sync(Err(error)),
+        // A member that hears nothing bad keeps its place while its group is being loaded.
+        Request::Heartbeat(_) if error == GroupError::CoordinatorLoadInProgress => {
+            Response::Heartbeat(Ok(()))
+        }
+        Request::Heartbeat(_) => Response::Heartbeat(Err(error)),
+        Request::Leave(_) => Response::Leave(Err(error)),
+        Request::OffsetCommit(_) => Response::OffsetCommit(Err(error)),
+        Request::OffsetFetch(_) => Response::OffsetFetch(Err(error)),
+        Request::OffsetDelete(_) => Response::OffsetDelete(Err(error)),
+        Request::Describe(_) => Response::Describe(Err(error)),
+        Request::List(_) => Response::List(Err(error)),
+        Request::Delete(_) => Response::Delete(Err(error)),
+    }
+}
+
+/// The refusal in place of an answer.
+fn failed(answer: &Response, error: GroupError) -> Response {
+    match answer {
+        Response::OffsetDelete(_) => Response::OffsetDelete(Err(error)),
+        Response::Delete(_) => Response::Delete(Err(error)),
+        _ => Response::OffsetCommit(Err(error)),
+    }
+}
