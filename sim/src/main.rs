@@ -1,2 +1,12 @@
 //! The `ottla-sim` binary.
-fn main() {}
+
+#[cfg(madsim)]
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}
+
+#[cfg(not(madsim))]
+fn main() -> std::process::ExitCode {
+    eprintln!("ottla-sim was built without its world; run it with: cargo sim --help");
+    std::process::ExitCode::from(2)
+}

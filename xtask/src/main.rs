@@ -7,6 +7,7 @@ use std::{env, process::ExitCode};
 
 mod check;
 mod process;
+mod sim;
 mod test;
 mod tidy;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "check" => check::run(),
         "tidy" => tidy::run(),
+        "sim" => sim::run(&rest),
         _ => Err(process::Failure::Usage(USAGE)),
     };
     match outcome {

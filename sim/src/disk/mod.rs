@@ -1,0 +1,302 @@
+//! A disk of the simulated world, one for each node.
+//!
+//! madsim's own file model keeps unsynced data through a power loss and knows no rename; this one
+//! models what `ottla_io::disk` promises and no more. A file has two images: what the page cache
+//! shows, and what is durable. A write changes the first and joins a list of unsynced operations;
+//! a sync moves those that were complete when it began into the second. Names have the same two
+//! images, and a directory's sync moves its creates, renames and removals. A process that is killed
+//! leaves both images as they are; a power loss draws from the seed which unsynced operations had
+//! reached the device ([`fate`]) and makes that the only image.
+//!
+//! It is harsher than ext4 in its usual mode where POSIX allows it: syncing a new file does not make
+//! its name durable, and unsynced name changes do not reach the device in order.
+
+mod fate;
+mod file;
+mod names;
+mod state;
+
+use std::{
+    io::{Error, ErrorKind, Result},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ottla_io::{Disk, OpenMode, disk::Entry};
+
+pub use self::{
+    fate::Losses,
+    file::{SimFile, SimMap},
+    state::DiskFaults,
+};
+use self::{file::OpenGuard, state::DiskState};
+use crate::{
+    clock::SimClock,
+    event::{NodeId, Recorder, What},
+    process::Process,
+    random::SimRandom,
+};
+
+/// The disk of a node: it outlives the node's processes.
+#[derive(Clone)]
+pub struct DiskDevice {
+    node: NodeId,
+    clock: SimClock,
+    recorder: Recorder,
+    state: Arc<Mutex<DiskState>>,
+}
+
+impl DiskDevice {
+    /// An empty disk of `capacity` bytes.
+    #[must_use]
+    pub fn new(node: NodeId, capacity: u64, random: SimRandom, recorder: Recorder) -> Self {
+        let state = Arc::new(Mutex::new(DiskState::new(capacity, random)));
+        Self {
+            node,
+            clock: SimClock::current(),
+            recorder,
+            state,
+        }
+    }
+
+    /// The disk as `process` sees it.
+    #[must_use]
+    pub fn mount(&self, process: Process) -> SimDisk {
+        SimDisk {
+            device: self.clone(),
+            process,
+        }
+    }
+
+    /// The process that used the disk was killed: its handles and locks are gone.
+    pub fn process_ended(&self) {
+        self.lock().process_ended();
+    }
+
+    /// The node lost power: what was not synced is kept, lost or torn, as the seed says.
+    pub fn power_lost(&self) -> Losses {
+        self.lock().power_lost()
+    }
+
+    /// Sets the faults that the disk shows from now on.
+    pub fn set_faults(&self, faults: DiskFaults) {
+        self.lock().faults = faults;
+    }
+
+    /// The disk has only `free` bytes left from now on; `None` gives it its own size back.
+    pub fn limit_free_space(&self, free: Option<u64>) {
+        self.lock().limit_free_space(free);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, DiskState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for DiskDevice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DiskDevice of node {}", self.node.0)
+    }
+}
+
+/// A node's disk as one of its processes sees it.
+#[derive(Clone, Debug)]
+pub struct SimDisk {
+    device: DiskDevice,
+    process: Process,
+}
+
+/// How long an operation takes, before faults.
+#[derive(Clone, Copy)]
+enum Cost {
+    /// The page cache answers: often at once.
+    Memory,
+    /// The device answers.
+    Device,
+}
+
+impl SimDisk {
+    /// Performs one operation: it takes its time, and its effect comes at the beginning or the end
+    /// of it, so that one whose future is dropped half-way may or may not have happened.
+    async fn perform<T>(
+        &self,
+        operation: &'static str,
+        cost: Cost,
+        act: impl FnOnce(&mut DiskState) -> Result<T>,
+    ) -> Result<T> {
+        self.process.only_alive().await;
+        let (delay, effect_first, fails) = {
+            let mut state = self.device.lock();
+            (
+                state.draw_delay(cost),
+                state.draw_effect_first(),
+                state.draw_failure(operation),
+            )
+        };
+        if delay.is_zero() {
+            return self.finish(operation, fails, act);
+        }
+        if effect_first {
+            let result = self.finish(operation, fails, act);
+            self.wait(delay).await;
+            return result;
+        }
+        self.wait(delay).await;
+        self.finish(operation, fails, act)
+    }
+
+    fn finish<T>(
+        &self,
+        operation: &'static str,
+        fails: bool,
+        act: impl FnOnce(&mut DiskState) -> Result<T>,
+    ) -> Result<T> {
+        let result = if fails {
+            // EIO, as a failing device gives it.
+            Err(Error::from_raw_os_error(5))
+        } else {
+            act(&mut self.device.lock())
+        };
+        if let Err(error) = &result {
+            let error = error.to_string();
+            self.record(What::DiskError { operation, error });
+        }
+        result
+    }
+
+    async fn wait(&self, delay: Duration) {
+        self.device.clock.sleep(delay).await;
+        self.process.only_alive().await;
+    }
+
+    fn record(&self, what: What) {
+        self.device.recorder.record(self.device.node, what);
+    }
+
+    fn record_name(&self, operation: &'static str, path: &Path) {
+        self.record(What::DiskName {
+            operation,
+            path: path.display().to_string(),
+        });
+    }
+}
+
+impl Disk for SimDisk {
+    type File = SimFile;
+    type Lock = SimLock;
+
+    async fn open(&self, path: &Path, mode: OpenMode) -> Result<SimFile> {
+        let inode = self
+            .perform("open", Cost::Memory, |state| {
+                let inode = state.open(path, mode)?;
+                self.record_name("open", path);
+                Ok(inode)
+            })
+            .await?;
+        let guard = OpenGuard::new(self.clone(), inode);
+        Ok(SimFile::new(guard, mode != OpenMode::Read))
+    }
+
+    async fn create_dir_all(&self, path: &Path) -> Result<()> {
+        self.perform("create_dir_all", Cost::Memory, |state| {
+            self.record_name("create_dir_all", path);
+            state.create_dir_all(path)
+        })
+        .await
+    }
+
+    async fn sync_dir(&self, path: &Path) -> Result<()> {
+        self.process.only_alive().await;
+        let mark = self.device.lock().mark();
+        self.perform("sync_dir", Cost::Device, |state| {
+            self.record_name("sync_dir", path);
+            state.sync_dir(path, mark)
+        })
+        .await
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.perform("rename", Cost::Memory, |state| {
+            state.rename(from, to)?;
+            self.record_name("rename from", from);
+            self.record_name("rename to", to);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn remove_file(&self, path: &Path) -> Result<()> {
+        self.perform("remove_file", Cost::Memory, |state| {
+            self.record_name("remove_file", path);
+            state.remove_file(path)
+        })
+        .await
+    }
+
+    async fn remove_dir_all(&self, path: &Path) -> Result<()> {
+        self.perform("remove_dir_all", Cost::Memory, |state| {
+            self.record_name("remove_dir_all", path);
+            state.remove_dir_all(path)
+        })
+        .await
+    }
+
+    async fn list(&self, path: &Path) -> Result<Vec<Entry>> {
+        self.perform("list", Cost::Memory, |state| state.list(path))
+            .await
+    }
+
+    async fn metadata(&self, path: &Path) -> Result<Entry> {
+        self.perform("metadata", Cost::Memory, |state| state.metadata(path))
+            .await
+    }
+
+    async fn free_space(&self, path: &Path) -> Result<u64> {
+        self.perform("free_space", Cost::Memory, |state| {
+            state.metadata(path)?;
+            Ok(state.free())
+        })
+        .await
+    }
+
+    async fn lock(&self, path: &Path) -> Result<SimLock> {
+        let inode = self
+            .perform("lock", Cost::Memory, |state| {
+                self.record_name("lock", path);
+                state.take_lock(path)
+            })
+            .await?;
+        Ok(SimLock {
+            disk: self.clone(),
+            inode,
+        })
+    }
+}
+
+/// A held directory lock.
+#[derive(Debug)]
+pub struct SimLock {
+    disk: SimDisk,
+    inode: u64,
+}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        if self.disk.process.is_alive() {
+            self.disk.device.lock().release_lock(self.inode);
+        }
+    }
+}
+
+/// The error of a call that a file opened for reading cannot serve (EBADF).
+fn not_writable() -> Error {
+    Error::from_raw_os_error(9)
+}
+
+fn of_kind<T>(kind: ErrorKind) -> Result<T> {
+    Err(Error::from(kind))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! The simulated backend of `ottla-io`: what a process of the world acts through.
+//!
+//! Tasks run on madsim's executor, on the process's node, so that they end with it. Clocks are the
+//! world's, each node with an offset of its own. Randomness is a stream of the node, drawn from the
+//! seed.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use madsim::runtime::NodeHandle;
+use ottla_core::time::{Instant, Now, Timestamp};
+use ottla_io::{Clock, Io, Random, Spawn};
+
+use crate::{clock::SimClock, disk::SimDisk, net::SimNet, process::Process, random::SimRandom};
+
+/// When a run begins, on every node's wall clock: 2026-01-01 00:00 UTC.
+const WALL_START_MS: i64 = 1_767_225_600_000;
+
+/// A process's access to the world.
+#[derive(Clone)]
+pub struct SimIo {
+    node: NodeHandle,
+    process: Process,
+    clock: SimClock,
+    wall_offset_ms: i64,
+    random: Arc<Mutex<SimRandom>>,
+    disk: SimDisk,
+    net: SimNet,
+}
+
+impl SimIo {
+    /// Access for `process`, whose tasks run on `node`.
+    #[must_use]
+    pub fn new(
+        node: NodeHandle,
+        process: Process,
+        random: SimRandom,
+        disk: SimDisk,
+        net: SimNet,
+    ) -> Self {
+        Self {
+            node,
+            process,
+            clock: SimClock::current(),
+            wall_offset_ms: 0,
+            random: Arc::new(Mutex::new(random)),
+            disk,
+            net,
+        }
+    }
+
+    /// The same with a wall clock that is off by so much.
+    #[must_use]
+    pub fn with_wall_offset(mut self, offset_ms: i64) -> Self {
+        self.wall_offset_ms = offset_ms;
+        self
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl std::fmt::Debug for SimIo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SimIo").field(&self.process).finish()
+    }
+}
+
+impl Clock for SimIo {
+    fn now(&self) -> Now {
+        let nanos = self.clock.now();
+        let millis = i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX);
+        Now {
+            monotonic: Instant(nanos),
+            wall: Timestamp(WALL_START_MS + self.wall_offset_ms + millis),
+        }
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()> + Send + 'static {
+        self.clock.sleep_until(deadline.0)
+    }
+
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
+        self.clock.sleep(duration)
+    }
+}
+
+impl Random for SimIo {
+    fn fill_random(&self, bytes: &mut [u8]) {
+        self.random
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .fill(bytes);
+    }
+}
+
+impl Spawn for SimIo {
+    fn spawn_detached(&self, _name: &'static str, future: BoxFuture<'static, ()>) {
+        // Started by a destructor of a dead process: it would never run.
+        if self.process.is_alive() {
+            drop(self.node.spawn(future));
+        }
+    }
+}
+
+impl Io for SimIo {
+    type Disk = SimDisk;
+    type Net = SimNet;
+
+    fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
+    fn net(&self) -> &SimNet {
+        &self.net
+    }
+}

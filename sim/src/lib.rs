@@ -1,0 +1,36 @@
+//! Ottla's simulated world: the whole broker and its clients on one thread, on a disk and a network
+//! that fail, where one seed gives one history.
+//!
+//! madsim gives the executor, the clock and the seed; its file and TCP models are too kind
+//! (docs/simulation.md), so the disk ([`disk`]) and the network ([`net`]) are our own. [`io`] joins
+//! them to a backend of `ottla-io`, which the broker and the client take as they take the real one.
+//! [`world`] starts, kills and restarts nodes; [`scenario`] says what happens in a run;
+//! [`workload`] produces and consumes; every event goes to [`event::Recorder`], and [`check`] judges
+//! what came of it.
+//!
+//! madsim replaces parts of the C library by `--cfg madsim`, so the crate is built by `cargo sim`
+//! only (see xtask), with the `world` feature; without it there is nothing here.
+
+#[cfg(all(feature = "world", not(madsim)))]
+compile_error!(
+    "ottla-sim is built with madsim's cfg only: run it with `cargo sim` (for instance `cargo sim list`)"
+);
+
+#[cfg(madsim)]
+pub mod clock;
+#[cfg(madsim)]
+pub mod disk;
+#[cfg(madsim)]
+pub mod event;
+#[cfg(madsim)]
+pub mod hash;
+#[cfg(madsim)]
+pub mod io;
+#[cfg(madsim)]
+pub mod net;
+#[cfg(madsim)]
+pub mod process;
+#[cfg(madsim)]
+pub mod random;
+#[cfg(madsim)]
+pub mod timeline;

@@ -1,0 +1,124 @@
+//! Events as lines of text: time, node, what happened.
+
+use std::fmt::{self, Write as _};
+
+use crate::event::{Event, Recording, What, Work};
+
+/// One line an event: virtual seconds, the node's name, what happened.
+#[must_use]
+pub fn line(recording: &Recording, event: &Event) -> String {
+    let mut line = String::new();
+    let (seconds, nanos) = (event.at / 1_000_000_000, event.at % 1_000_000_000);
+    // Writing to a string cannot fail.
+    let _ = write!(
+        line,
+        "{seconds:>5}.{nanos:09} {:<12} {}",
+        recording.name(event.node),
+        event.what
+    );
+    line
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProcessStarted(number) => write!(f, "process {number} starts"),
+            Self::ProcessReady => write!(f, "ready"),
+            Self::ProcessFailed(error) => write!(f, "process failed: {error}"),
+            Self::ProcessStopping => write!(f, "stopping"),
+            Self::ProcessStopped => write!(f, "stopped"),
+            Self::ProcessKilled => write!(f, "KILLED"),
+            Self::PowerLost { kept, lost, torn } => {
+                write!(
+                    f,
+                    "POWER LOST (unsynced: {kept} kept, {lost} lost, {torn} torn)"
+                )
+            }
+            Self::Fault(fault) => write!(f, "FAULT {fault}"),
+            Self::DiskName { operation, path } => write!(f, "{operation} {path}"),
+            Self::DiskWrite { inode, at, len, .. } => write!(f, "write i{inode} {at}+{len}"),
+            Self::DiskRead { inode, at, len } => write!(f, "read i{inode} {at}+{len}"),
+            Self::DiskTruncate { inode, len } => write!(f, "truncate i{inode} to {len}"),
+            Self::DiskSync { inode, len } => write!(f, "synced i{inode} to {len}"),
+            Self::DiskError { operation, error } => write!(f, "DISK ERROR {operation}: {error}"),
+            Self::Connecting(to) => write!(f, "connect to {to}"),
+            Self::Connected { connection } => write!(f, "c{connection} connected"),
+            Self::ConnectFailed(error) => write!(f, "connect failed: {error}"),
+            Self::Sent { connection, len } => write!(f, "c{connection} sent {len}"),
+            Self::Received { connection, len } => write!(f, "c{connection} received {len}"),
+            Self::Ended { connection, how } => write!(f, "c{connection} {how}"),
+            Self::Work(work) => work.fmt(f),
+            Self::Violation(text) => write!(f, "VIOLATION {text}"),
+        }
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sent { record, partition } => write!(f, "send {record} to {partition}"),
+            Self::Acknowledged {
+                record,
+                partition,
+                offset,
+            } => match offset {
+                Some(offset) => write!(f, "acknowledged {record} in {partition} at {offset}"),
+                None => write!(f, "acknowledged {record} in {partition}"),
+            },
+            Self::GaveUp {
+                record,
+                partition,
+                error,
+            } => {
+                write!(f, "gave up {record} to {partition}: {error}")
+            }
+            Self::Read {
+                consumer,
+                partition,
+                offset,
+                contents,
+            } => {
+                write!(
+                    f,
+                    "consumer {consumer} reads {contents} in {partition} at {offset}"
+                )
+            }
+            Self::Positioned {
+                consumer,
+                partition,
+                offset,
+            } => {
+                write!(
+                    f,
+                    "consumer {consumer} positioned in {partition} at {offset}"
+                )
+            }
+            Self::CommitSent {
+                group,
+                commit,
+                partition,
+                offset,
+            } => {
+                write!(f, "commit {commit} of {group}: {partition} at {offset}")
+            }
+            Self::CommitAcknowledged { commit } => write!(f, "commit {commit} acknowledged"),
+            Self::CommitFailed { commit, error } => write!(f, "commit {commit} failed: {error}"),
+            Self::Final {
+                partition,
+                offset,
+                contents,
+            } => {
+                write!(f, "final {partition} at {offset}: {contents}")
+            }
+            Self::FinalCommit {
+                group,
+                partition,
+                offset,
+            } => {
+                write!(f, "final commit of {group}: {partition} at {offset}")
+            }
+            Self::FinalEnd { partition, offset } => write!(f, "final end of {partition}: {offset}"),
+            Self::Stuck(text) => write!(f, "STUCK {text}"),
+        }
+    }
+}
