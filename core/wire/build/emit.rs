@@ -28,16 +28,33 @@ pub(crate) fn group(group: &str, messages: &[Message]) -> String {
         }
         _ => {}
     }
-    #[rustfmt::skip]
-    let _ = writeln!(out, "
-/// Calls `$f!(Type)` for every message of this module.
-#[cfg(test)]
-macro_rules! each {{ ($f:ident) => {{ {} }} }}
-#[cfg(test)]
-pub(crate) use each;",
-        messages.iter().filter(|m| !m.versions.is_empty())
-            .map(|m| format!("$f!({}::{});", group_path(group), m.name)).collect::<String>());
+    each(&mut out, group, "each", messages, |_| true);
+    if group == "rpc" {
+        each(&mut out, group, "each_request", messages, |message| {
+            message.kind == Kind::Request
+        });
+    }
     out
+}
+
+/// Emits the macro `name` for tests: it calls another with each of the messages that are wanted.
+fn each(
+    out: &mut String,
+    group: &str,
+    name: &str,
+    messages: &[Message],
+    wanted: fn(&Message) -> bool,
+) {
+    let calls: String = messages
+        .iter()
+        .filter(|message| !message.versions.is_empty() && wanted(message))
+        .map(|message| format!("$f!({}::{});", group_path(group), message.name))
+        .collect();
+    let _ = writeln!(
+        out,
+        "#[cfg(test)]\nmacro_rules! {name} {{ ($f:ident) => {{ {calls} }} }}\n\
+         #[cfg(test)]\npub(crate) use {name};"
+    );
 }
 
 fn group_path(group: &str) -> String {

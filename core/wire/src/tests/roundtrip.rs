@@ -7,7 +7,7 @@ use proptest::test_runner::{TestCaseError, TestRunner};
 
 use crate::arbitrary::{Arbitrary, Gen};
 use crate::codec::Message;
-use crate::{DecodeError, Encoder};
+use crate::{DecodeError, EncodeError, Encoder};
 
 /// How many values of each message are tried in each version.
 const CASES: u32 = 24;
@@ -59,6 +59,36 @@ fn comes_back<M: Message + Arbitrary + PartialEq + core::fmt::Debug>(
     };
     prop_assert_eq!(M::decode_exact(longer.into(), version), Err(trailing));
     Ok(())
+}
+
+/// A value of the newest version, written in an older one: either that is refused, because something
+/// is set that would be lost, or what comes back is all that this version has.
+fn older_versions_refuse_or_keep<M: Message + Arbitrary + PartialEq + core::fmt::Debug>() {
+    for seed in 0..200 {
+        let message = M::arbitrary(&mut Gen(&super::noise(seed, 300)), M::MAX_VERSION);
+        for version in M::MIN_VERSION..M::MAX_VERSION {
+            match message.to_bytes(version) {
+                Ok(bytes) => {
+                    let back = M::decode_exact(bytes.clone(), version).unwrap();
+                    assert_eq!(back.to_bytes(version), Ok(bytes));
+                }
+                Err(EncodeError::Lacks { .. } | EncodeError::Null { .. }) => {}
+                Err(error) => panic!("{} {version}: {error}", M::NAME),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_of_the_newest_version_is_refused_or_kept_by_older_ones() {
+    macro_rules! check_older {
+        ($message:ty) => {
+            older_versions_refuse_or_keep::<$message>()
+        };
+    }
+    crate::messages::each!(check_older);
+    crate::metadata::each!(check_older);
+    crate::transaction::each!(check_older);
 }
 
 macro_rules! check_one {
