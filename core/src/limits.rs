@@ -134,3 +134,16 @@ pub const GROUP_MEMBER_ID_PREFIX_MAX: usize = 32_000;
 /// be gone, so it needs an end: Kafka's five minutes.
 pub const GROUP_NEW_MEMBER_JOIN_TIMEOUT: core::time::Duration =
     core::time::Duration::from_secs(5 * 60);
+
+/// How much of a `__consumer_offsets` partition is read at once when it is loaded: large enough that
+/// the disk's own time counts and not the number of reads, small enough that fifty partitions loaded
+/// at once stay within memory.
+pub const GROUP_LOAD_READ_BYTES: usize = 1 << 20;
+
+/// The largest batch, decompressed, that is loaded from a `__consumer_offsets` partition. Kafka's
+/// own come from at most one request, whose default limit is 100 MiB.
+pub const GROUP_LOAD_BATCH_BYTES_MAX: usize = 128 << 20;
+
+/// How long a shard whose log was lost waits before it loads it again: the partition needs a moment
+/// to be opened anew, and a disk that stays broken must not be asked in a tight loop.
+pub const GROUP_RELOAD_DELAY: core::time::Duration = core::time::Duration::from_secs(1);

@@ -1,4 +1,5 @@
 //! The broker.
 
 pub mod config;
+pub mod coordinator;
 pub mod storage;

@@ -39,7 +39,7 @@ mod timer;
 pub use classic::GroupState;
 pub use config::GroupConfig;
 pub use records::{OFFSETS_TOPIC, partition_for};
-pub use request::{AppendFailure, GroupError, Request, Response};
+pub use request::{AppendFailure, GroupError, ListGroups, Request, Response};
 pub use shard::GroupShard;
 pub use timer::TimerReason;
 

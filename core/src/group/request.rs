@@ -145,6 +145,29 @@ pub enum Request {
     Delete(Str),
 }
 
+impl Request {
+    /// The answer that refuses this request as a whole.
+    #[must_use]
+    pub fn refused(&self, error: GroupError) -> Response {
+        match self {
+            Self::Join(r) => Response::Join(JoinAnswer::refused(r.member_id.clone(), error)),
+            Self::Sync(_) => Response::Sync(Err(error)),
+            // A member that hears nothing bad keeps its place while its group is being loaded.
+            Self::Heartbeat(_) if error == GroupError::CoordinatorLoadInProgress => {
+                Response::Heartbeat(Ok(()))
+            }
+            Self::Heartbeat(_) => Response::Heartbeat(Err(error)),
+            Self::Leave(_) => Response::Leave(Err(error)),
+            Self::OffsetCommit(_) => Response::OffsetCommit(Err(error)),
+            Self::OffsetFetch(_) => Response::OffsetFetch(Err(error)),
+            Self::OffsetDelete(_) => Response::OffsetDelete(Err(error)),
+            Self::Describe(_) => Response::Describe(Err(error)),
+            Self::List(_) => Response::List(Err(error)),
+            Self::Delete(_) => Response::Delete(Err(error)),
+        }
+    }
+}
+
 /// The answer to the [`Request`] of the same name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {

@@ -158,6 +158,8 @@ pub struct GroupShard {
     pub(super) open_transactions: BTreeMap<i64, Vec<super::replay::PendingOffset>>,
     /// The log has records of a kind that the shard does not know.
     pub(super) has_foreign_records: bool,
+    /// Topics deleted while the shard was being loaded.
+    deleted_early: Vec<(Str, Uuid)>,
     pub(super) size: LogSize,
     pub(super) rewrite: Rewrite,
 }
@@ -177,6 +179,7 @@ impl GroupShard {
             next_offset: 0,
             open_transactions: BTreeMap::new(),
             has_foreign_records: false,
+            deleted_early: Vec::new(),
             size: LogSize::default(),
             rewrite: Rewrite::Idle,
         }
@@ -223,6 +226,8 @@ impl GroupShard {
                 if self.phase == Phase::Loading {
                     self.phase = Phase::Active;
                     self.loaded(now, out);
+                    let deleted = core::mem::take(&mut self.deleted_early);
+                    self.topics_deleted(&deleted, out);
                 }
             }
             Input::Unload => self.unload(out),
@@ -251,7 +256,7 @@ impl GroupShard {
         if let Some(error) = refusal {
             out.push(Output::Reply {
                 ticket,
-                response: refused(&request, error),
+                response: request.refused(error),
             });
             return;
         }
@@ -543,8 +548,10 @@ impl GroupShard {
 
     /// The groups of a topic that is gone lose their offsets of it, those under way included.
     fn topics_deleted(&mut self, topics: &[(Str, Uuid)], out: &mut Vec<Output>) {
-        if self.phase != Phase::Active {
-            return;
+        match self.phase {
+            Phase::Active => {}
+            Phase::Loading => return self.deleted_early.extend_from_slice(topics),
+            Phase::Unloaded => return,
         }
         let gone = |topic: &Str, stored: &StoredOffset| {
             topics
@@ -617,26 +624,6 @@ pub(super) fn release(member: &Member, error: GroupError, out: &mut Vec<Output>)
 /// Milliseconds as clients send them: a negative number is none.
 pub(super) fn millis(ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
-}
-
-/// The refusal of a request.
-fn refused(request: &Request, error: GroupError) -> Response {
-    match request {
-        Request::Join(r) => Response::Join(JoinAnswer::refused(r.member_id.clone(), error)),
-        Request::Sync(_) => Response::Sync(Err(error)),
-        // A member that hears nothing bad keeps its place while its group is being loaded.
-        Request::Heartbeat(_) if error == GroupError::CoordinatorLoadInProgress => {
-            Response::Heartbeat(Ok(()))
-        }
-        Request::Heartbeat(_) => Response::Heartbeat(Err(error)),
-        Request::Leave(_) => Response::Leave(Err(error)),
-        Request::OffsetCommit(_) => Response::OffsetCommit(Err(error)),
-        Request::OffsetFetch(_) => Response::OffsetFetch(Err(error)),
-        Request::OffsetDelete(_) => Response::OffsetDelete(Err(error)),
-        Request::Describe(_) => Response::Describe(Err(error)),
-        Request::List(_) => Response::List(Err(error)),
-        Request::Delete(_) => Response::Delete(Err(error)),
-    }
 }
 
 /// The refusal in place of an answer.

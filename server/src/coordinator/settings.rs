@@ -1,0 +1,102 @@
+//! What the configuration says about groups.
+
+use std::time::Duration;
+
+use ottla_core::{
+    config::{Layers, Value},
+    group::GroupConfig,
+};
+
+/// The settings of the group coordinator, and of the topic it writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// `node.id`
+    pub node_id: i32,
+    /// What the machine needs.
+    pub groups: GroupConfig,
+    /// `offsets.topic.num.partitions`
+    pub offsets_topic_partitions: i32,
+    /// `offsets.topic.replication.factor`; a cluster with fewer brokers gets as many as it has.
+    pub offsets_topic_replication_factor: i16,
+    /// `offsets.topic.segment.bytes`
+    pub offsets_topic_segment_bytes: i32,
+}
+
+impl GroupSettings {
+    /// Kafka's defaults.
+    #[must_use]
+    pub fn new(node_id: i32) -> Self {
+        Self {
+            node_id,
+            groups: GroupConfig::default(),
+            offsets_topic_partitions: 50,
+            offsets_topic_replication_factor: 3,
+            offsets_topic_segment_bytes: 100 << 20,
+        }
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub fn from_layers(node_id: i32, layers: &Layers<'_>) -> Self {
+        let plain = Self::new(node_id);
+        let number = |name, default: i64| match layers.broker_value(name) {
+            Some(Value::Integer(value)) => value,
+            _ => default,
+        };
+        let span = |name, unit: u64, default: Duration| {
+            let default_count = i64::try_from(default.as_millis()).unwrap_or(i64::MAX);
+            let count = number(name, default_count / i64::try_from(unit).unwrap_or(1));
+            Duration::from_millis(u64::try_from(count).unwrap_or(0).saturating_mul(unit))
+        };
+        let groups = &plain.groups;
+        Self {
+            groups: GroupConfig {
+                initial_rebalance_delay: span(
+                    "group.initial.rebalance.delay.ms",
+                    1,
+                    groups.initial_rebalance_delay,
+                ),
+                min_session_timeout: span(
+                    "group.min.session.timeout.ms",
+                    1,
+                    groups.min_session_timeout,
+                ),
+                max_session_timeout: span(
+                    "group.max.session.timeout.ms",
+                    1,
+                    groups.max_session_timeout,
+                ),
+                max_size: usize::try_from(number("group.max.size", i64::from(i32::MAX)))
+                    .unwrap_or(usize::MAX),
+                offset_metadata_max_bytes: usize::try_from(number(
+                    "offset.metadata.max.bytes",
+                    4096,
+                ))
+                .unwrap_or(usize::MAX),
+                offsets_retention: span(
+                    "offsets.retention.minutes",
+                    60_000,
+                    groups.offsets_retention,
+                ),
+                offsets_retention_check_interval: span(
+                    "offsets.retention.check.interval.ms",
+                    1,
+                    groups.offsets_retention_check_interval,
+                ),
+            },
+            offsets_topic_partitions: i32::try_from(number("offsets.topic.num.partitions", 50))
+                .unwrap_or(50),
+            offsets_topic_replication_factor: i16::try_from(number(
+                "offsets.topic.replication.factor",
+                3,
+            ))
+            .unwrap_or(3),
+            offsets_topic_segment_bytes: i32::try_from(number(
+                "offsets.topic.segment.bytes",
+                100 << 20,
+            ))
+            .unwrap_or(100 << 20),
+            ..plain
+        }
+    }
+}
