@@ -1,10 +1,10 @@
 //! What a log asks of the disk.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use bytes::Bytes;
 
-use super::FileName;
+use super::{FileName, Mark};
 
 /// One change to a partition's directory. A log pushes them in durability order.
 ///
@@ -49,4 +49,14 @@ pub enum Effect {
     /// Renames to `.deleted` at once and deletes later, after `file.delete.delay.ms`; readers keep
     /// their handles. Missing files are no error. A file of the name may be made anew meanwhile.
     Delete(Vec<FileName>),
+    /// Removes files at once, by their exact names: leftovers that recovery found, which nobody reads.
+    /// Missing files are no error.
+    Remove(Vec<String>),
+    /// Takes the mark off a file's name, replacing a file of the plain name.
+    Unmark {
+        /// The plain name.
+        file: FileName,
+        /// The mark it bears.
+        mark: Mark,
+    },
 }

@@ -20,8 +20,10 @@ mod files;
 pub mod index;
 mod producers;
 pub mod read;
+mod recovery;
 mod retention;
 mod roll;
+mod scan;
 mod segment;
 pub mod snapshot;
 
@@ -36,7 +38,9 @@ pub use effect::Effect;
 pub use files::{FileName, Mark};
 pub use producers::{CompletedTxn, KeptBatch, ProducerEntry, ProducerError, Producers};
 pub use read::{AbortedPlan, OffsetOutOfRange, ReadPlan, Start};
+pub use recovery::{Cut, Listed, Recovered, Recovery, RecoveryError, RecoveryInput, Step};
 pub use retention::{LogStartError, Retained};
+pub use scan::Request;
 pub use segment::Segment;
 
 use self::{
@@ -212,3 +216,6 @@ impl Log {
             .saturating_sub(1)
     }
 }
+
+#[cfg(test)]
+mod tests;

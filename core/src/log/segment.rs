@@ -188,6 +188,13 @@ impl Segment {
         self.since_index += size;
     }
 
+    /// Notes a batch's largest timestamp.
+    pub(super) fn note_timestamp(&mut self, timestamp: i64, offset: i64) {
+        if timestamp > self.largest.timestamp {
+            self.largest = TimeEntry { timestamp, offset };
+        }
+    }
+
     /// Adds the largest timestamp to the time index, unless it is there.
     pub(super) fn push_time_entry(&mut self) -> bool {
         let newer = self.largest.timestamp > self.times.last().map_or(-1, |last| last.timestamp)
