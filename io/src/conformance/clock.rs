@@ -10,7 +10,7 @@ use std::{
 use ottla_core::time::Instant;
 
 use super::{Ground, PATIENCE};
-use crate::{Clock, Io, Spawn};
+use crate::Io;
 
 pub async fn monotonic_never_goes_back<I: Io>(ground: Ground<I>) {
     let mut last = ground.io.now().monotonic;

@@ -9,7 +9,7 @@ use std::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Ground, PATIENCE};
-use crate::{Clock, Io, Listener, Net, Spawn, Stream};
+use crate::{Io, Listener, Net, Stream};
 
 type StreamOf<I> = <<I as Io>::Net as Net>::Stream;
 type ListenerOf<I> = <<I as Io>::Net as Net>::Listener;

@@ -5,7 +5,7 @@ use std::{future::pending, time::Duration};
 use tokio::sync::oneshot;
 
 use super::{Ground, PATIENCE};
-use crate::{Clock, Io, Random, Spawn, TaskLost};
+use crate::{Io, TaskLost};
 
 pub async fn spawned_output_is_joined<I: Io>(ground: Ground<I>) {
     let task = ground.io.spawn("answer", async { 42 });
