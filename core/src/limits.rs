@@ -147,3 +147,41 @@ pub const GROUP_LOAD_BATCH_BYTES_MAX: usize = 128 << 20;
 /// How long a shard whose log was lost waits before it loads it again: the partition needs a moment
 /// to be opened anew, and a disk that stays broken must not be asked in a tight loop.
 pub const GROUP_RELOAD_DELAY: core::time::Duration = core::time::Duration::from_secs(1);
+/// Requests of one connection that are answered at once. Java's producer pipelines five, franz-go
+/// more; beyond this the connection is not read.
+pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: usize = 64;
+
+/// Bytes of answers that wait to be sent to one connection before another request of it is taken.
+/// One answer may be larger (a fetch of 50 MiB): then it is the only one.
+pub const RESPONSE_BYTES_WAITING_MAX: usize = 1 << 20;
+
+/// Bytes of all requests that are being answered or are half received. Beyond this connections are
+/// not read. Kafka's `queued.max.request.bytes`, which is unbounded there.
+pub const REQUEST_BYTES_MAX: usize = 512 << 20;
+
+/// What a frame may take before it is counted against [`REQUEST_BYTES_MAX`], and the first size of
+/// its buffer: most requests are smaller.
+pub const FRAME_BYTES_AT_ONCE: usize = 16 << 10;
+
+/// How much a frame's buffer grows at once, as a multiple of the bytes that have arrived: a sender
+/// that announces much and sends little costs at most this many times what it sent.
+pub const FRAME_GROWTH: usize = 4;
+
+/// The largest `socket.request.max.bytes`: one such frame must fit into the memory for requests.
+pub const FRAME_BYTES_MAX: usize = REQUEST_BYTES_MAX / 2;
+
+/// Sources of bad bytes that are remembered so as not to be warned about again at once.
+pub const WARNED_SOURCES_MAX: usize = 1024;
+
+/// Steps that a connection takes before it lets other tasks run.
+pub const CONNECTION_STEPS_PER_TURN: usize = 64;
+
+/// Pieces of answers that one system call sends.
+pub const WRITE_PIECES_PER_CALL: usize = 64;
+
+const _: () = assert!(FRAME_BYTES_AT_ONCE < FRAME_BYTES_MAX);
+// A counter of kibibytes must not overflow a semaphore's request.
+const _: () = assert!(REQUEST_BYTES_MAX / 1024 < u32::MAX as usize);
+
+/// Connections of all listeners together, whatever `max.connections` says: a semaphore's bound.
+pub const CONNECTIONS_MAX: usize = 1 << 24;

@@ -1,0 +1,123 @@
+//! The broker: everything that a node holds, put together.
+//!
+//! [`Broker::start`] opens what is on disk, in the order in which one part needs the other, and only
+//! then listens; [`RunningBroker::shutdown`] takes the same steps backwards. Handlers get the
+//! [`Broker`] and find all they need in it.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use ottla_io::Io;
+
+use crate::{
+    metrics::Metrics,
+    net::{NetSettings, Network},
+    storage::{OpenError, Storage, StorageSettings},
+};
+
+/// What a broker is told when it starts.
+#[derive(Clone, Debug)]
+pub struct BrokerSettings {
+    /// `node.id`.
+    pub node_id: i32,
+    /// Listeners and their bounds.
+    pub net: NetSettings,
+    /// Log directories and their bounds.
+    pub storage: StorageSettings,
+}
+
+/// What a node holds.
+pub struct Broker<I: Io> {
+    /// The world.
+    pub io: I,
+    /// What it was told.
+    pub settings: BrokerSettings,
+    /// The log directories and the partitions in them.
+    pub storage: Storage<I>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// A broker that accepts connections.
+pub struct RunningBroker<I: Io> {
+    broker: Arc<Broker<I>>,
+    network: Network,
+}
+
+/// Why a broker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log directories cannot be used.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// A listener's host name says nothing.
+    #[error("listener {listener}: the host {host} cannot be resolved: {source}")]
+    Resolve {
+        /// The listener's name.
+        listener: Arc<str>,
+        /// The host name.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// A listener cannot be bound.
+    #[error("listener {listener}: {}", bind_reason(.address, .source))]
+    Listen {
+        /// The listener's name.
+        listener: Arc<str>,
+        /// Its address.
+        address: SocketAddr,
+        /// What the network said.
+        source: io::Error,
+    },
+}
+
+fn bind_reason(address: &SocketAddr, source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => format!("{address} is taken by another process"),
+        _ => format!("{address} cannot be listened on: {source}"),
+    }
+}
+
+impl<I: Io> Broker<I> {
+    /// Opens the log directories and listens.
+    ///
+    /// # Errors
+    /// When a log directory cannot be used or a listener cannot be bound. Nothing is left running.
+    pub async fn start(io: I, settings: BrokerSettings) -> Result<RunningBroker<I>, StartError> {
+        let storage = Storage::open(io.clone(), settings.storage.clone()).await?;
+        let broker = Arc::new(Self {
+            io,
+            settings,
+            storage,
+            metrics: Metrics::new(),
+        });
+        match Network::start(&broker).await {
+            Ok(network) => Ok(RunningBroker { broker, network }),
+            Err(error) => {
+                broker.storage.shutdown().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl<I: Io> RunningBroker<I> {
+    /// What it holds.
+    #[must_use]
+    pub fn broker(&self) -> &Arc<Broker<I>> {
+        &self.broker
+    }
+
+    /// The bound addresses, in the order of the configured listeners.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.network.addresses()
+    }
+
+    /// Stops: no more connections, the requests under way end (within a bound), and everything is
+    /// written and marked as cleanly shut down.
+    pub async fn shutdown(self) {
+        self.network.shutdown(&self.broker).await;
+        self.broker.storage.shutdown().await;
+    }
+}

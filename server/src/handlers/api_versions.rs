@@ -1,0 +1,82 @@
+//! ApiVersions (18): what this broker speaks, and the features of its cluster (KIP-35, KIP-511, KIP-584).
+
+use std::sync::Arc;
+
+use ottla_io::Io;
+use ottla_wire::{
+    ErrorCode,
+    messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse},
+};
+
+use crate::{
+    broker::Broker,
+    context::{ClientSoftware, RequestContext},
+    dispatch,
+};
+
+/// Answers a request in a version that this broker speaks.
+pub async fn handle<I: Io>(
+    broker: &Arc<Broker<I>>,
+    context: &RequestContext,
+    request: ApiVersionsRequest,
+) -> ApiVersionsResponse {
+    if context.api_version >= 3 {
+        if !is_software_text(&request.client_software_name)
+            || !is_software_text(&request.client_software_version)
+        {
+            return ApiVersionsResponse {
+                error_code: ErrorCode::InvalidRequest as i16,
+                ..Default::default()
+            };
+        }
+        // A client that tells twice is believed the first time.
+        let _ = context.connection.client_software.set(ClientSoftware {
+            name: request.client_software_name.as_str().to_owned(),
+            version: request.client_software_version.as_str().to_owned(),
+        });
+    }
+    let _ = broker;
+    ApiVersionsResponse {
+        api_keys: dispatch::advertised(),
+        ..Default::default()
+    }
+}
+
+/// The answer, in version 0, to a version that this broker does not speak: the versions of this
+/// API alone, for the client to try again.
+#[must_use]
+pub fn unsupported_version() -> ApiVersionsResponse {
+    let mut api_keys = dispatch::advertised();
+    api_keys.retain(|api| api.api_key == ApiKey::ApiVersions.code());
+    ApiVersionsResponse {
+        error_code: ErrorCode::UnsupportedVersion as i16,
+        api_keys,
+        ..Default::default()
+    }
+}
+
+/// Letters and digits, with dots and dashes between them (KIP-511).
+fn is_software_text(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let ends_well = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    ends_well(bytes.first())
+        && ends_well(bytes.last())
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn software_text_is_what_kip_511_allows() {
+        for good in ["a", "librdkafka", "apache-kafka-java", "2.15.0", "x-.y"] {
+            assert!(is_software_text(good), "{good}");
+        }
+        for bad in ["", "-a", "a-", ".", "a b", "a/b", "é"] {
+            assert!(!is_software_text(bad), "{bad}");
+        }
+    }
+}

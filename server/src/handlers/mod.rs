@@ -1,0 +1,14 @@
+//! One file an API, or a family of small ones: a typed request in, a typed response out.
+//!
+//! Every handler has one shape:
+//!
+//! ```ignore
+//! pub async fn handle<I: Io>(broker: &Arc<Broker<I>>, context: &RequestContext, request: XRequest) -> XResponse
+//! ```
+//!
+//! and one line in the table of [`crate::dispatch`]. A handler is polled once when its request
+//! arrives, in the order of arrival on its connection: what it does before its first `.await` that
+//! is pending (taking a log's next offsets, say) therefore happens in that order, while what it
+//! waits for overlaps with the requests behind it.
+
+pub mod api_versions;

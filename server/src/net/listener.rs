@@ -1,0 +1,316 @@
+//! Listeners: accepting connections, within their bounds, and ending them all.
+
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    io,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use ottla_core::limits::CONNECTIONS_MAX;
+use ottla_io::{Io, Listener, Net, Stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tracing::{debug, info, warn};
+
+use super::{
+    ListenerSettings,
+    connection::{Closed, Connection},
+    memory::RequestMemory,
+    warnings::Warnings,
+};
+use crate::{
+    broker::{Broker, StartError},
+    context::ConnectionInfo,
+};
+
+/// How long to wait after the operating system refused a connection for want of descriptors or
+/// memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+type ListenerOf<I> = <<I as Io>::Net as Net>::Listener;
+type StreamOf<I> = <<I as Io>::Net as Net>::Stream;
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Requests are taken.
+    Serving,
+    /// What is under way is answered.
+    Draining,
+    /// Connections end at once.
+    Ended,
+}
+
+/// The listeners that run, and their connections.
+pub(crate) struct Network {
+    addresses: Vec<SocketAddr>,
+    phase: watch::Sender<Phase>,
+    /// Ends once every task of the network has dropped its sender.
+    tasks_ended: mpsc::Receiver<()>,
+}
+
+/// What the listeners of a broker share.
+struct Shared<I: Io> {
+    broker: Arc<Broker<I>>,
+    memory: RequestMemory,
+    warnings: Warnings,
+    next_id: AtomicU64,
+    /// How many more connections are accepted.
+    room: Arc<Semaphore>,
+    per_ip: Mutex<BTreeMap<IpAddr, usize>>,
+}
+
+/// A connection's place among those of its address.
+struct Place<I: Io> {
+    shared: Arc<Shared<I>>,
+    ip: IpAddr,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Network {
+    /// Binds every listener, and only then accepts on them.
+    pub(crate) async fn start<I: Io>(broker: &Arc<Broker<I>>) -> Result<Self, StartError> {
+        let settings = &broker.settings.net;
+        let mut bound = Vec::new();
+        for listener in &settings.listeners {
+            bound.push((
+                Arc::clone(&listener.name),
+                bind(&broker.io, listener).await?,
+            ));
+        }
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let (task_alive, tasks_ended) = mpsc::channel(1);
+        let shared = Arc::new(Shared {
+            broker: Arc::clone(broker),
+            memory: RequestMemory::new(),
+            warnings: Warnings::default(),
+            next_id: AtomicU64::new(0),
+            room: Arc::new(Semaphore::new(
+                settings.max_connections.min(CONNECTIONS_MAX),
+            )),
+            per_ip: Mutex::new(BTreeMap::new()),
+        });
+        let mut addresses = Vec::new();
+        for (name, (listener, address)) in bound {
+            info!(listener = &*name, %address, "listening");
+            addresses.push(address);
+            let accepting = accept(
+                Arc::clone(&shared),
+                name,
+                listener,
+                watched.clone(),
+                task_alive.clone(),
+            );
+            broker.io.spawn_detached("listener", Box::pin(accepting));
+        }
+        Ok(Self {
+            addresses,
+            phase,
+            tasks_ended,
+        })
+    }
+
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops accepting, lets what is under way be answered for a while, and ends all connections.
+    pub(crate) async fn shutdown<I: Io>(mut self, broker: &Arc<Broker<I>>) {
+        let grace = broker.settings.net.shutdown_grace;
+        self.phase.send_replace(Phase::Draining);
+        if broker
+            .io
+            .timeout(grace, self.tasks_ended.recv())
+            .await
+            .is_none()
+        {
+            info!("requests are still under way: their connections are closed");
+            self.phase.send_replace(Phase::Ended);
+            // They end without waiting for anything; the bound is for a broken backend.
+            let _ = broker.io.timeout(grace, self.tasks_ended.recv()).await;
+        }
+    }
+}
+
+async fn bind<I: Io>(
+    io: &I,
+    settings: &ListenerSettings,
+) -> Result<(ListenerOf<I>, SocketAddr), StartError> {
+    let resolve_failed = |source| StartError::Resolve {
+        listener: Arc::clone(&settings.name),
+        host: settings.host.clone(),
+        source,
+    };
+    let address = if settings.host.is_empty() {
+        // On Linux this takes IPv4 connections as well.
+        SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.port)
+    } else {
+        let found = io.net().resolve(&settings.host, settings.port).await;
+        let found = found.map_err(resolve_failed)?;
+        // A name like localhost means IPv4 first, as Java prefers it.
+        let v4 = found.iter().find(|address| address.is_ipv4());
+        *v4.or(found.first())
+            .ok_or_else(|| resolve_failed(io::ErrorKind::NotFound.into()))?
+    };
+    let listen_failed = |source| StartError::Listen {
+        listener: Arc::clone(&settings.name),
+        address,
+        source,
+    };
+    let listener = io.net().listen(address).await.map_err(listen_failed)?;
+    let bound = listener.local_addr().map_err(listen_failed)?;
+    Ok((listener, bound))
+}
+
+/// Accepts connections until the broker shuts down.
+async fn accept<I: Io>(
+    shared: Arc<Shared<I>>,
+    name: Arc<str>,
+    listener: ListenerOf<I>,
+    mut phase: watch::Receiver<Phase>,
+    alive: mpsc::Sender<()>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
+            accepted = shared.accept_one(&listener) => accepted,
+        };
+        match accepted {
+            Ok((stream, peer, room)) => {
+                let Some(place) = shared.place(peer.ip(), room) else {
+                    continue;
+                };
+                let info = Arc::new(ConnectionInfo {
+                    id: shared.next_id.fetch_add(1, Ordering::Relaxed),
+                    listener: Arc::clone(&name),
+                    peer,
+                    local: stream.local_addr().unwrap_or(peer),
+                    client_software: OnceLock::new(),
+                });
+                let serving = serve(place, info, stream, phase.clone(), alive.clone());
+                shared
+                    .broker
+                    .io
+                    .spawn_detached("connection", Box::pin(serving));
+            }
+            Err(error) => {
+                warn!(listener = &*name, %error, "a connection cannot be accepted");
+                shared.broker.io.sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl<I: Io> Shared<I> {
+    /// The next connection, once there is room for one.
+    async fn accept_one(
+        &self,
+        listener: &ListenerOf<I>,
+    ) -> io::Result<(StreamOf<I>, SocketAddr, OwnedSemaphorePermit)> {
+        let room = Arc::clone(&self.room)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
+        let (stream, peer) = listener.accept().await?;
+        Ok((stream, peer, room))
+    }
+
+    /// A place for a connection from `ip`, unless it has too many.
+    fn place(self: &Arc<Self>, ip: IpAddr, room: OwnedSemaphorePermit) -> Option<Place<I>> {
+        let ip = ip.to_canonical();
+        let settings = &self.broker.settings.net;
+        let overridden = settings.max_connections_per_ip_overrides.get(&ip).copied();
+        let max = overridden.unwrap_or(settings.max_connections_per_ip);
+        {
+            let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = per_ip.entry(ip).or_default();
+            if *count < max {
+                *count += 1;
+                self.broker.metrics.connections.open.inc();
+                self.broker.metrics.connections.accepted.inc();
+                return Some(Place {
+                    shared: Arc::clone(self),
+                    ip,
+                    _room: room,
+                });
+            }
+            if *count == 0 {
+                per_ip.remove(&ip);
+            }
+        }
+        self.broker.metrics.connections.refused.inc();
+        self.warn(
+            ip,
+            &format_args!("it has {max} connections already (max.connections.per.ip)"),
+        );
+        None
+    }
+
+    /// Warns about a source, unless it was warned about a moment ago.
+    fn warn(&self, source: IpAddr, reason: &dyn std::fmt::Display) {
+        match self.warnings.admit(source, self.broker.io.now().monotonic) {
+            Some(0) => warn!(%source, "connection closed: {reason}"),
+            Some(left_out) => {
+                warn!(%source, left_out, "connection closed: {reason}");
+            }
+            None => debug!(%source, "connection closed: {reason}"),
+        }
+    }
+}
+
+impl<I: Io> Drop for Place<I> {
+    fn drop(&mut self) {
+        self.shared.broker.metrics.connections.open.dec();
+        let mut per_ip = self
+            .shared
+            .per_ip
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = per_ip.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                per_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+/// Runs a connection to its end. A panic in a handler unwinds through here: it ends this connection
+/// and gives its place back, and nothing else.
+async fn serve<I: Io>(
+    place: Place<I>,
+    info: Arc<ConnectionInfo>,
+    stream: StreamOf<I>,
+    mut phase: watch::Receiver<Phase>,
+    _alive: mpsc::Sender<()>,
+) {
+    let shared = &place.shared;
+    let broker = Arc::clone(&shared.broker);
+    let mut connection = Connection::new(broker, Arc::clone(&info), shared.memory.clone(), stream);
+    let closed = loop {
+        tokio::select! {
+            biased;
+            changed = phase.changed() => {
+                let now = changed.map_or(Phase::Ended, |()| *phase.borrow_and_update());
+                match now {
+                    Phase::Serving => {}
+                    Phase::Draining => connection.drain(),
+                    Phase::Ended => break Closed::ShutDown,
+                }
+            }
+            closed = poll_fn(|cx| connection.poll(cx)) => break closed,
+        }
+    };
+    if closed.is_misbehaviour() {
+        shared.broker.metrics.connections.misbehaved.inc();
+        shared.warn(info.peer.ip().to_canonical(), &closed);
+    } else {
+        debug!(connection = info.id, peer = %info.peer, "connection closed: {closed}");
+    }
+}
