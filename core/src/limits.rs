@@ -79,6 +79,10 @@ pub const RECENT_BATCHES_MAX: usize = 64;
 /// behind (at `index.interval.bytes` of 4 KiB: 32 MiB) looks them up in the file instead.
 pub const INDEX_TAIL_ENTRIES_MAX: usize = 8192;
 
+/// Bytes that a partition takes before they are written; further appends wait in order. Enough that a
+/// disk always has its next write at hand, little enough that undoing them is quick.
+pub const PARTITION_UNWRITTEN_BYTES_MAX: usize = 32 << 20;
+
 const _: () = {
     // A batch header must fit into the smallest read of a scan, and a scan must make progress.
     assert!(SCAN_CHUNK_BYTES > BATCH_HEADER_BYTES);

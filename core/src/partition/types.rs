@@ -3,7 +3,11 @@
 use alloc::{sync::Arc, vec::Vec};
 use core::fmt;
 
-use crate::time::Timestamp;
+use crate::{
+    batch::{BatchError, Origin},
+    log,
+    time::Timestamp,
+};
 
 /// Stands for a requester: the driver maps it to the future that waits. The machine only hands it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -235,17 +239,25 @@ pub enum AppendError {
     /// The partition was closed or deleted before the append was acknowledged: `NOT_LEADER_OR_FOLLOWER`.
     #[error("the partition was closed")]
     Closed,
+    /// The batches are refused for what they are. Nothing was appended.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The log refuses them for what it holds. Nothing was appended.
+    #[error(transparent)]
+    Log(#[from] log::AppendError),
 }
 
-/// Who writes: decides what is checked of an append.
+/// Stands for an effect: the driver hands it back when the effect is done. Later ones are larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EffectId(pub u64);
+
+/// How an append is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A producer: everything is checked.
-    Client,
-    /// A coordinator of this node: its own records and transaction markers.
-    Coordinator,
-    /// The controller of this node, into the metadata log.
-    Controller,
-    /// A leader whose log is copied: offsets and epochs are kept as they are.
-    Replication,
+pub struct AppendOptions {
+    /// What it waits for.
+    pub acks: Acks,
+    /// Who writes: this decides what is checked.
+    pub origin: Origin,
+    /// The leader epoch the writer means; the append is refused if it is another.
+    pub expected_leader_epoch: Option<i32>,
 }

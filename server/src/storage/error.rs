@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use ottla_core::partition::{QueryError, TopicPartition};
+use ottla_core::{
+    log::{checkpoint, read::Damaged},
+    partition::{QueryError, TopicPartition},
+};
 
 use super::Uuid;
 
@@ -57,17 +60,13 @@ pub enum OpenError {
         /// The other one.
         other: PathBuf,
     },
-    /// `meta.properties` lacks something or says something unknown.
-    #[error("{path}: {key} is {got:?}, expected {expected}")]
+    /// `meta.properties` cannot be understood.
+    #[error("{path}: {error}")]
     BadMetaProperties {
         /// The file.
         path: PathBuf,
-        /// Which line.
-        key: &'static str,
-        /// What it says, if it is there.
-        got: Option<String>,
-        /// What is understood.
-        expected: &'static str,
+        /// What is wrong.
+        error: checkpoint::ParseError,
     },
     /// The same partition lies in two directories.
     #[error("{name} lies both in {path} and in {other}")]
@@ -127,4 +126,7 @@ pub enum ReadError {
     /// The file cannot be read.
     #[error("reading failed: {0}")]
     Io(#[from] io::Error),
+    /// There is something else than a batch where one must be.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
 }

@@ -1,61 +1,40 @@
 //! The door to one partition.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, Weak},
+};
 
 use bytes::Bytes;
-use ottla_core::partition::{
-    Acks, AppendError, Appended, EpochEnd, Isolation, ListedOffset, OffsetSpec, Offsets, Origin,
-    Producers, QueryError, TopicPartition,
+use ottla_core::{
+    log::{
+        AbortedPlan, FileName, Start,
+        index::txn::{self, AbortedTxn},
+        read::{self, Trimmed},
+    },
+    partition::{
+        Acks, Answer, AppendError, AppendOptions, Appended, EpochEnd, FetchQuery, Fetched, Input,
+        Isolation, Offsets, Origin, Partition, Producers, QueryError, Ticket, TopicPartition,
+    },
 };
-use ottla_io::Io;
+use ottla_io::{File, Io, OpenMode};
+use tokio::sync::oneshot;
 
-use super::{ReadError, Uuid};
+use super::{ReadError, Shared, Uuid, cell::Cell};
 
 /// One partition of a [`super::Storage`]. Clones are the same partition.
 pub struct PartitionHandle<I: Io> {
-    shared: Arc<Shared<I>>,
+    pub(super) cell: Arc<Cell<I>>,
+    pub(super) storage: Weak<Shared<I>>,
 }
 
 impl<I: Io> Clone for PartitionHandle<I> {
     fn clone(&self) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
+            cell: Arc::clone(&self.cell),
+            storage: Weak::clone(&self.storage),
         }
     }
-}
-
-pub(super) struct Shared<I: Io> {
-    name: TopicPartition,
-    topic_id: Uuid,
-    io: I,
-}
-
-/// How an append is to be taken.
-#[derive(Clone, Copy, Debug)]
-pub struct AppendOptions {
-    /// What it waits for.
-    pub acks: Acks,
-    /// Who writes: this decides what is checked.
-    pub origin: Origin,
-    /// The leader epoch the writer means; the append is refused if it is another.
-    pub expected_leader_epoch: Option<i32>,
-}
-
-/// What a reader wants.
-#[derive(Clone, Copy, Debug)]
-pub struct FetchQuery {
-    /// The first offset wanted.
-    pub offset: i64,
-    /// About how many bytes at most.
-    pub max_bytes: usize,
-    /// Whether one whole batch is given even if it is larger than `max_bytes`.
-    pub at_least_one: bool,
-    /// How far the reader may see.
-    pub isolation: Isolation,
-    /// The leader epoch the reader knows.
-    pub current_leader_epoch: Option<i32>,
-    /// The epoch of the last record the reader has: tells a diverging reader where to go back to (KIP-595).
-    pub last_fetched_epoch: Option<i32>,
 }
 
 /// What a reader gets: where the bytes lie, and where the log stood when that was decided.
@@ -65,19 +44,40 @@ pub struct ReadPlan {
     pub offsets: Offsets,
     /// The reader's log is another's from here on; no bytes are given.
     pub diverging: Option<EpochEnd>,
-    /// How many bytes [`PartitionHandle::read`] gives.
-    pub size: usize,
+    plan: Option<read::ReadPlan>,
+    aborted: Vec<AbortedPlan>,
+    index_interval_bytes: u32,
+}
+
+impl ReadPlan {
+    /// Whether there is nothing to read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.plan.is_none()
+    }
+
+    /// How many bytes [`PartitionHandle::read`] gives, at most and about: what a waiting fetch compares with
+    /// the least that its reader wants.
+    #[must_use]
+    pub fn size_hint(&self) -> usize {
+        self.plan.as_ref().map_or(0, |plan| match plan.start {
+            Start::At(position) => usize::try_from(plan.end.saturating_sub(position))
+                .unwrap_or(usize::MAX)
+                .min(plan.max_bytes),
+            Start::Lookup { .. } => plan.max_bytes,
+        })
+    }
 }
 
 impl<I: Io> PartitionHandle<I> {
     /// Its name.
     pub fn name(&self) -> &TopicPartition {
-        &self.shared.name
+        &self.cell.name
     }
 
-    /// Its topic's id.
+    /// Its topic's id; zero if its folder does not say.
     pub fn topic_id(&self) -> Uuid {
-        self.shared.topic_id
+        self.cell.topic_id.unwrap_or(Uuid::ZERO)
     }
 
     /// Appends whole record batches. The step is taken before this returns, in the order of the
@@ -101,20 +101,110 @@ impl<I: Io> PartitionHandle<I> {
     /// As [`PartitionHandle::append`], with everything that can be said.
     pub fn append_with(
         &self,
-        _records: Bytes,
-        _options: AppendOptions,
+        records: Bytes,
+        options: AppendOptions,
     ) -> impl Future<Output = Result<Appended, AppendError>> + Send + 'static {
-        async { Err(AppendError::Storage) }
+        let (_, answer) = self.cell.ask(|from| Input::Append {
+            from,
+            records,
+            options,
+        });
+        async move {
+            match answer.await {
+                Ok(Answer::Appended(result)) => result,
+                // The partition is damaged, or went away before it answered.
+                _ => Err(AppendError::Storage),
+            }
+        }
     }
 
     /// Decides what a reader gets, from memory. [`PartitionHandle::read`] then reads it.
-    pub fn plan_fetch(&self, _query: FetchQuery) -> Result<ReadPlan, QueryError> {
-        Err(QueryError::Offline)
+    pub fn plan_fetch(&self, query: FetchQuery) -> Result<ReadPlan, QueryError> {
+        self.query(|machine| {
+            let Fetched {
+                offsets,
+                diverging,
+                plan,
+                aborted,
+            } = machine.fetch(&query)?;
+            let index_interval_bytes = machine.config().log.index_interval_bytes;
+            Ok(ReadPlan {
+                offsets,
+                diverging,
+                plan,
+                aborted,
+                index_interval_bytes,
+            })
+        })
     }
 
-    /// The whole batches that were planned, as they lie in the log.
-    pub async fn read(&self, _plan: &ReadPlan) -> Result<Bytes, ReadError> {
-        Err(QueryError::Offline.into())
+    /// The whole batches that were planned, as they lie in the log. Empty if the first does not fit and
+    /// need not be given.
+    pub async fn read(&self, plan: &ReadPlan) -> Result<Bytes, ReadError> {
+        let interval = plan.index_interval_bytes;
+        let mut next = plan.plan;
+        while let Some(plan) = next {
+            let mut position = self.position(plan.start).await?;
+            let mut len = plan.read_len(position, interval);
+            let file = self
+                .cell
+                .place
+                .open(FileName::Log(plan.segment), OpenMode::Read)
+                .await?;
+            loop {
+                let bytes = file.read_at(position, len).await?;
+                match read::trim(&bytes, position, &plan)? {
+                    Trimmed::Batches { bytes, .. } => return Ok(bytes),
+                    // A file that is shorter than the log says would have us ask for ever.
+                    Trimmed::More { at, len: more } if (at, more) != (position, len) => {
+                        (position, len) = (at, more);
+                    }
+                    Trimmed::More { .. } => {
+                        return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+                    }
+                    Trimmed::End => break,
+                }
+            }
+            let Some(segment) = plan.next_segment else {
+                break;
+            };
+            next = self.query(|machine| {
+                Ok(machine
+                    .log()
+                    .plan_read(segment, plan.upto, plan.max_bytes, plan.min_one)?)
+            })?;
+        }
+        Ok(Bytes::new())
+    }
+
+    /// The aborted transactions among what was planned, for a reader of committed records, who skips
+    /// their records.
+    pub async fn aborted(&self, plan: &ReadPlan) -> Result<Vec<AbortedTxn>, ReadError> {
+        let Some(read) = &plan.plan else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for part in &plan.aborted {
+            let complete = match part {
+                AbortedPlan::Memory(known) => {
+                    txn::collect(known.iter().copied(), read.from, read.upto, &mut found)
+                }
+                AbortedPlan::File { file, len } => {
+                    let file = self.cell.place.open(*file, OpenMode::Read).await?;
+                    let bytes = file
+                        .read_at(0, usize::try_from(*len).unwrap_or(usize::MAX))
+                        .await?;
+                    let known = txn::decode_all(&bytes).map_err(|_| {
+                        ReadError::from(std::io::Error::from(std::io::ErrorKind::InvalidData))
+                    })?;
+                    txn::collect(known, read.from, read.upto, &mut found)
+                }
+            };
+            if complete {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Whole batches from the one that holds `offset` on: for those who load their state from a
@@ -136,50 +226,69 @@ impl<I: Io> PartitionHandle<I> {
         self.read(&plan).await
     }
 
-    /// Completes once there is something to read beyond `offset`, that is, once the end that
-    /// `isolation` shows is above it. An error means that a new plan will tell why.
+    /// Completes once the end that `isolation` shows is above `offset`. An error means that a new plan
+    /// will tell why.
     pub fn wait_beyond(
         &self,
-        _offset: i64,
-        _isolation: Isolation,
+        offset: i64,
+        isolation: Isolation,
     ) -> impl Future<Output = Result<(), QueryError>> + Send + 'static {
-        async { Err(QueryError::Offline) }
-    }
-
-    /// Looks an offset up.
-    pub async fn list_offset(
-        &self,
-        _spec: OffsetSpec,
-        _isolation: Isolation,
-        _current_leader_epoch: Option<i32>,
-    ) -> Result<ListedOffset, ReadError> {
-        Err(QueryError::Offline.into())
+        let (ticket, answer) = self.cell.ask(|from| Input::Await {
+            from,
+            beyond: offset,
+            isolation,
+        });
+        let mut waiting = Waiting {
+            cell: Arc::clone(&self.cell),
+            ticket,
+            answer,
+        };
+        async move {
+            match (&mut waiting.answer).await {
+                Ok(Answer::Ready(result)) => result,
+                _ => Err(QueryError::Offline),
+            }
+        }
     }
 
     /// Deletes the records below `before` (-1: below the high watermark); gives the new log start
-    /// once it is durable.
-    pub async fn delete_records(&self, _before: i64) -> Result<i64, QueryError> {
-        Err(QueryError::Offline)
+    /// once it is written down.
+    pub async fn delete_records(&self, before: i64) -> Result<i64, QueryError> {
+        let (_, answer) = self.cell.ask(|from| Input::DeleteRecords { from, before });
+        let log_start = match answer.await {
+            Ok(Answer::RecordsDeleted(result)) => result?,
+            _ => return Err(QueryError::Offline),
+        };
+        if let Some(storage) = self.storage.upgrade()
+            && let Err(error) = storage.checkpoint_folder_of(&self.cell).await
+        {
+            tracing::error!(partition = %self.cell.name, %error, "the log start cannot be written down");
+            return Err(QueryError::Offline);
+        }
+        Ok(log_start)
     }
 
-    /// The end of what was written under `leader_epoch`.
+    /// The end of what was written under `leader_epoch`; -1 and -1 if nothing is known of it.
     pub fn epoch_end_offset(
         &self,
-        _current_leader_epoch: Option<i32>,
-        _leader_epoch: i32,
+        current_leader_epoch: Option<i32>,
+        leader_epoch: i32,
     ) -> Result<EpochEnd, QueryError> {
-        Err(QueryError::Offline)
+        self.query(|machine| machine.epoch_end_offset(current_leader_epoch, leader_epoch))
     }
 
     /// The producers that are active on it.
     pub fn producers(&self) -> Result<Producers, QueryError> {
-        Err(QueryError::Offline)
+        self.query(Partition::producers)
     }
 
-    /// Where its log stands.
+    /// Where its log stands. All zero while it is offline.
     pub fn offsets(&self) -> Offsets {
-        let _ = &self.shared.io;
-        Offsets::default()
+        self.cell
+            .state()
+            .machine
+            .as_ref()
+            .map_or_else(Offsets::default, Partition::offsets)
     }
 
     /// The first offset that can be read.
@@ -195,5 +304,60 @@ impl<I: Io> PartitionHandle<I> {
     /// The offset that the next record gets.
     pub fn log_end(&self) -> i64 {
         self.offsets().log_end
+    }
+
+    /// Bytes of its log, or none while it is offline.
+    pub fn size(&self) -> Option<u64> {
+        self.cell
+            .state()
+            .machine
+            .as_ref()
+            .map(|machine| machine.log().size())
+    }
+
+    /// Whether it can be used.
+    pub fn is_online(&self) -> bool {
+        self.cell
+            .state()
+            .machine
+            .as_ref()
+            .is_some_and(Partition::is_online)
+    }
+
+    pub(super) fn query<T>(
+        &self,
+        question: impl FnOnce(&Partition) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        question(
+            self.cell
+                .state()
+                .machine
+                .as_ref()
+                .ok_or(QueryError::Offline)?,
+        )
+    }
+
+    /// Where a scan begins, looked up in an index file if need be.
+    pub(super) async fn position(&self, start: Start) -> Result<u64, ReadError> {
+        match start {
+            Start::At(position) => Ok(position),
+            Start::Lookup { index, len, .. } => {
+                let index = self.cell.place.open(index, OpenMode::Read).await?;
+                Ok(start.resolve(&index.map(len).await?))
+            }
+        }
+    }
+}
+
+/// Waits for data; takes itself off the machine's list when it is dropped early.
+struct Waiting<I: Io> {
+    cell: Arc<Cell<I>>,
+    ticket: Ticket,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl<I: Io> Drop for Waiting<I> {
+    fn drop(&mut self) {
+        self.cell.cancel(self.ticket);
     }
 }

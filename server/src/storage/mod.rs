@@ -10,21 +10,53 @@
 //! After a crash, [`Storage::open`] checks what lies above each partition's recovery point, cuts the
 //! torn tail, and says so in one line a partition.
 
+mod cell;
+mod checkpoints;
+mod directory;
+mod driver;
 mod error;
+mod files;
+mod folders;
 mod handle;
+mod lanes;
+mod list_offset;
+mod open;
+mod recovery;
 mod settings;
+#[cfg(test)]
+mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use ottla_io::Io;
+use futures_util::future::join_all;
+use ottla_core::partition::{Answer, Input};
+use ottla_io::{Io, Task};
 
 pub use error::{CreateError, OpenError, ReadError};
-pub use handle::{AppendOptions, FetchQuery, PartitionHandle, ReadPlan};
-pub use ottla_core::partition::{
-    Acks, AppendError, Appended, Isolation, Offsets, Origin, QueryError, TopicPartition,
+pub use handle::{PartitionHandle, ReadPlan};
+pub use ottla_core::{
+    log::LogConfig,
+    partition::{
+        Acks, AppendError, AppendOptions, Appended, EpochEnd, FetchQuery, Isolation, ListedOffset,
+        OffsetSpec, Offsets, Origin, ProducerView, QueryError, TopicPartition,
+    },
 };
-pub use settings::{LogConfig, StorageSettings, Uuid};
+pub use settings::{FlushPolicy, PartitionConfig, StorageSettings, Uuid};
+
+use self::{
+    cell::{Cell, Leadership},
+    directory::Directory,
+    files::OpenFiles,
+    lanes::Place,
+};
 
 /// All log directories of a node. Clones are the same storage.
 pub struct Storage<I: Io> {
@@ -39,43 +71,108 @@ impl<I: Io> Clone for Storage<I> {
     }
 }
 
+/// A log directory as it is shown.
+#[derive(Clone, Debug)]
+pub struct DirectoryView {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its id, from `meta.properties`.
+    pub id: Uuid,
+    /// The partitions in it with the bytes of their logs; none while one is offline.
+    pub partitions: Vec<(TopicPartition, Option<u64>)>,
+}
+
 struct Shared<I: Io> {
+    io: I,
     cluster_id: String,
     settings: StorageSettings,
-    partitions: Mutex<BTreeMap<TopicPartition, PartitionHandle<I>>>,
+    directories: Vec<Directory<I>>,
+    files: Arc<OpenFiles<I>>,
+    partitions: Mutex<BTreeMap<TopicPartition, Partition<I>>>,
+    /// Numbers partitions in the order in which they were opened.
+    next_number: AtomicU64,
+    /// Held while a folder is made, renamed or removed.
+    changing: tokio::sync::Mutex<()>,
+    background: Mutex<Vec<Task<()>>>,
+}
+
+/// A partition that is held here.
+struct Partition<I: Io> {
+    cell: Arc<Cell<I>>,
+    /// Which of the directories.
+    directory: usize,
+    task: Task<()>,
+}
+
+impl<I: Io> Drop for Shared<I> {
+    /// Without a shutdown nothing is written any more, as when the process is killed.
+    fn drop(&mut self) {
+        for task in self
+            .background
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
+            task.abort();
+        }
+        for partition in self
+            .partitions
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            partition.task.abort();
+            partition.cell.state().end();
+        }
+    }
 }
 
 impl<I: Io> Storage<I> {
-    /// Locks and loads the log directories and recovers their partitions. No partition has a leader
-    /// yet: [`Storage::set_leader`] says so once the metadata is known.
-    pub async fn open(_io: I, settings: StorageSettings) -> Result<Self, OpenError> {
-        Ok(Self {
-            shared: Arc::new(Shared {
-                cluster_id: settings.cluster_id.clone().unwrap_or_default(),
-                settings,
-                partitions: Mutex::new(BTreeMap::new()),
-            }),
-        })
-    }
-
     /// The cluster that `meta.properties` names.
     pub fn cluster_id(&self) -> &str {
         &self.shared.cluster_id
     }
 
-    /// The log directories.
-    pub fn log_dirs(&self) -> &[PathBuf] {
-        &self.shared.settings.log_dirs
+    /// The log directories and what is in them.
+    pub fn directories(&self) -> Vec<DirectoryView> {
+        let partitions = self.shared.partitions();
+        self.shared
+            .directories
+            .iter()
+            .enumerate()
+            .map(|(index, directory)| DirectoryView {
+                path: directory.path.clone(),
+                id: directory.id,
+                partitions: partitions
+                    .values()
+                    .filter(|partition| partition.directory == index)
+                    .map(|Partition { cell, .. }| {
+                        let size = cell
+                            .state()
+                            .machine
+                            .as_ref()
+                            .map(|machine| machine.log().size());
+                        (cell.name.clone(), size)
+                    })
+                    .collect(),
+            })
+            .collect()
     }
 
     /// The partition of that name, if this node holds it.
     pub fn get(&self, name: &TopicPartition) -> Option<PartitionHandle<I>> {
-        self.partitions().get(name).cloned()
+        let cell = Arc::clone(&self.shared.partitions().get(name)?.cell);
+        Some(self.handle(cell))
     }
 
     /// Every partition, in the order of their names.
     pub fn iter(&self) -> Vec<PartitionHandle<I>> {
-        self.partitions().values().cloned().collect()
+        let cells: Vec<_> = self
+            .shared
+            .partitions()
+            .values()
+            .map(|partition| Arc::clone(&partition.cell))
+            .collect();
+        cells.into_iter().map(|cell| self.handle(cell)).collect()
     }
 
     /// Makes a partition's folder and opens it as leader of `leader_epoch`. One that is there with
@@ -83,41 +180,210 @@ impl<I: Io> Storage<I> {
     pub async fn create(
         &self,
         name: TopicPartition,
-        _topic_id: Uuid,
-        _config: LogConfig,
-        _leader_epoch: i32,
+        topic_id: Uuid,
+        config: impl Into<PartitionConfig> + Send,
+        leader_epoch: i32,
     ) -> Result<PartitionHandle<I>, CreateError> {
-        Err(CreateError::Offline { name })
+        let config = config.into();
+        let _changing = self.shared.changing.lock().await;
+        let handle = match self.get(&name) {
+            Some(handle) => {
+                if let Some(here) = handle.cell.topic_id.filter(|here| *here != topic_id) {
+                    return Err(CreateError::OtherTopicId {
+                        name,
+                        expected: topic_id,
+                        here,
+                    });
+                }
+                self.set_config(&name, config);
+                handle
+            }
+            None => {
+                let directory = self.shared.place_for(&name);
+                let made = self.shared.make(&name, topic_id, directory, config).await?;
+                self.handle(made)
+            }
+        };
+        self.set_leader(&name, leader_epoch);
+        Ok(handle)
     }
 
     /// Renames a partition's folder to `topic-partition.uuid-delete`, fails what waits on it, and
-    /// removes it. True if there was one.
-    pub async fn delete(&self, name: &TopicPartition) -> Result<bool, std::io::Error> {
-        Ok(self.partitions().remove(name).is_some())
+    /// removes it later. True if there was one.
+    pub async fn delete(&self, name: &TopicPartition) -> io::Result<bool> {
+        let _changing = self.shared.changing.lock().await;
+        let Some(partition) = self.shared.partitions().remove(name) else {
+            return Ok(false);
+        };
+        let Partition { cell, task, .. } = partition;
+        cell.state().end();
+        cell.bell.notify_one();
+        // What is under way ends first, so that nothing is written to a folder of that name later.
+        let _ = task.await;
+        self.shared.files.forget_all(cell.place.number);
+        self.shared.discard(&cell.place.folder).await?;
+        Ok(true)
     }
 
     /// Gives a partition another configuration. False if it is not here.
-    pub fn set_config(&self, name: &TopicPartition, _config: LogConfig) -> bool {
-        self.get(name).is_some()
+    pub fn set_config(&self, name: &TopicPartition, config: impl Into<PartitionConfig>) -> bool {
+        let Some(PartitionHandle { cell, .. }) = self.get(name) else {
+            return false;
+        };
+        let config = config.into();
+        cell.state().config = config.clone();
+        cell.tell(Input::Configure(Box::new(config)));
+        true
     }
 
     /// Makes this node leader of a partition from `leader_epoch` on. False if it is not here.
-    pub fn set_leader(&self, name: &TopicPartition, _leader_epoch: i32) -> bool {
-        self.get(name).is_some()
+    pub fn set_leader(&self, name: &TopicPartition, leader_epoch: i32) -> bool {
+        self.set_leadership(
+            name,
+            Leadership::Here {
+                epoch: leader_epoch,
+            },
+        )
     }
 
-    /// Closes every partition, writes the checkpoints and the clean-shutdown marker, and lets the
-    /// directories go.
+    /// Makes this node a follower of `leader`. False if the partition is not here.
+    pub fn set_follower(&self, name: &TopicPartition, leader_epoch: i32, leader: i32) -> bool {
+        self.set_leadership(
+            name,
+            Leadership::Elsewhere {
+                epoch: leader_epoch,
+                leader,
+            },
+        )
+    }
+
+    fn set_leadership(&self, name: &TopicPartition, leadership: Leadership) -> bool {
+        let Some(PartitionHandle { cell, .. }) = self.get(name) else {
+            return false;
+        };
+        cell.state().leadership = Some(leadership);
+        cell.tell(leadership.input());
+        true
+    }
+
+    /// Closes every partition, writes the checkpoints and the clean-shutdown markers, and lets the
+    /// directories go. What cannot be closed in good order is recovered at the next start.
     pub async fn shutdown(&self) {
-        self.partitions().clear();
+        let _changing = self.shared.changing.lock().await;
+        let background = std::mem::take(&mut *self.shared.background());
+        for task in &background {
+            task.abort();
+        }
+        let partitions = std::mem::take(&mut *self.shared.partitions());
+        let closing = partitions.values().map(|partition| {
+            let (_, answer) = partition.cell.ask(|from| Input::Close { from });
+            async move { matches!(answer.await, Ok(Answer::Closed { clean: true })) }
+        });
+        let clean = join_all(closing).await;
+        for (index, directory) in self.shared.directories.iter().enumerate() {
+            let here = partitions
+                .values()
+                .zip(&clean)
+                .filter(|(p, _)| p.directory == index);
+            let (cells, closed): (Vec<_>, Vec<_>) =
+                here.map(|(p, clean)| (Arc::clone(&p.cell), *clean)).unzip();
+            let written = directory.write_checkpoints(&self.shared.io, &cells).await;
+            let clean = written.is_ok() && closed.iter().all(|clean| *clean);
+            let marked = match written {
+                Ok(()) if clean => directory.mark_clean(&self.shared.io, -1).await,
+                other => other,
+            };
+            if let Err(error) = marked {
+                tracing::error!(path = %directory.path.display(), %error, "a log directory cannot be closed in good order");
+            }
+            directory.unlock();
+        }
+        for Partition { cell, task, .. } in partitions.into_values() {
+            self.shared.files.forget_all(cell.place.number);
+            cell.state().end();
+            cell.bell.notify_one();
+            let _ = task.await;
+        }
     }
 
-    fn partitions(
-        &self,
-    ) -> std::sync::MutexGuard<'_, BTreeMap<TopicPartition, PartitionHandle<I>>> {
-        self.shared
-            .partitions
+    fn handle(&self, cell: Arc<Cell<I>>) -> PartitionHandle<I> {
+        PartitionHandle {
+            cell,
+            storage: Arc::downgrade(&self.shared),
+        }
+    }
+}
+
+impl<I: Io> Shared<I> {
+    fn partitions(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Partition<I>>> {
+        self.partitions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn background(&self) -> MutexGuard<'_, Vec<Task<()>>> {
+        self.background
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a partition's files are, or will be.
+    fn place(&self, folder: PathBuf) -> Place<I> {
+        Place {
+            io: self.io.clone(),
+            files: Arc::clone(&self.files),
+            number: self.next_number.fetch_add(1, Ordering::Relaxed),
+            folder,
+            delete_delay: self.settings.delete_delay,
+        }
+    }
+
+    /// Starts a partition's task and makes it known.
+    fn install(&self, cell: Arc<Cell<I>>, directory: usize) {
+        let task = self.io.spawn("partition", driver::run(Arc::clone(&cell)));
+        let name = cell.name.clone();
+        self.partitions().insert(
+            name,
+            Partition {
+                cell,
+                directory,
+                task,
+            },
+        );
+    }
+
+    /// Writes the checkpoints of the directory that holds a partition.
+    async fn checkpoint_folder_of(&self, cell: &Arc<Cell<I>>) -> io::Result<()> {
+        let Some(directory) = self.partitions().get(&cell.name).map(|p| p.directory) else {
+            return Ok(());
+        };
+        self.checkpoint(directory).await
+    }
+
+    async fn checkpoint(&self, directory: usize) -> io::Result<()> {
+        let cells: Vec<_> = self
+            .partitions()
+            .values()
+            .filter(|partition| partition.directory == directory)
+            .map(|partition| Arc::clone(&partition.cell))
+            .collect();
+        self.directories[directory]
+            .write_checkpoints(&self.io, &cells)
+            .await
+    }
+
+    /// The directory for a new partition: the one with the fewest.
+    fn place_for(&self, name: &TopicPartition) -> usize {
+        if name.topic.as_ref() == folders::METADATA_TOPIC {
+            let wanted = self.settings.metadata_log_dir.as_ref();
+            return wanted
+                .and_then(|dir| self.directories.iter().position(|here| here.path == *dir))
+                .unwrap_or(0);
+        }
+        let partitions = self.partitions();
+        let held = |index| partitions.values().filter(|p| p.directory == index).count();
+        // A metadata directory of its own takes no data.
+        let data = 0..self.settings.log_dirs.len().max(1);
+        data.min_by_key(|&index| held(index)).unwrap_or(0)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+pub use ottla_core::partition::{FlushPolicy, PartitionConfig};
 pub use ottla_wire::Uuid;
 
 /// The storage's part of the broker's configuration.
@@ -22,14 +23,33 @@ pub struct StorageSettings {
     pub recovery_threads_per_data_dir: usize,
     /// `log.flush.offset.checkpoint.interval.ms`, and the same for the other checkpoints.
     pub checkpoint_interval: Duration,
-    /// `log.retention.check.interval.ms`.
-    pub retention_check_interval: Duration,
+    /// `log.segment.delete.delay.ms`: how long a deleted segment's files stay for those who read them.
+    pub delete_delay: Duration,
+    /// How many files of partitions are kept open.
+    pub open_files_max: usize,
     /// The configuration of partitions until the metadata says otherwise.
-    pub default_log_config: LogConfig,
+    pub default_config: PartitionConfig,
     /// The configuration of `__cluster_metadata-0`.
-    pub metadata_log_config: LogConfig,
+    pub metadata_config: PartitionConfig,
 }
 
-/// How a partition's log is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogConfig {}
+impl StorageSettings {
+    /// Kafka's defaults for a node whose data is in `log_dirs`, formatted at need.
+    #[must_use]
+    pub fn new(node_id: i32, log_dirs: Vec<PathBuf>) -> Self {
+        Self {
+            log_dirs,
+            metadata_log_dir: None,
+            node_id,
+            cluster_id: None,
+            format_if_empty: true,
+            recovery_threads_per_data_dir: 2,
+            checkpoint_interval: Duration::from_secs(60),
+            delete_delay: Duration::from_secs(60),
+            // Well below the 1024 descriptors that a process often may have, so that connections fit too.
+            open_files_max: 512,
+            default_config: PartitionConfig::default(),
+            metadata_config: PartitionConfig::default(),
+        }
+    }
+}

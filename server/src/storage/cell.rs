@@ -1,0 +1,194 @@
+//! A partition's machine behind its mutex, and those who wait for its answers.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ottla_core::{
+    log::Effect,
+    partition::{
+        Answer, EffectId, Input, Output, Partition, PartitionConfig, Ticket, TopicPartition,
+    },
+    time::Instant,
+};
+use ottla_io::Io;
+use tokio::sync::{Notify, oneshot};
+
+use super::{Uuid, lanes::Place, recovery::Known};
+
+/// One partition, shared by its handles and its task.
+pub(super) struct Cell<I: Io> {
+    pub(super) name: TopicPartition,
+    pub(super) topic_id: Option<Uuid>,
+    pub(super) place: Place<I>,
+    pub(super) node_id: i32,
+    state: Mutex<State>,
+    /// Rung when the task has something to look at.
+    pub(super) bell: Notify,
+}
+
+/// What the mutex guards.
+pub(super) struct State {
+    /// None while the partition cannot be used: damaged, or being opened anew.
+    pub(super) machine: Option<Partition>,
+    /// Asked for and not begun.
+    pub(super) effects: VecDeque<(EffectId, Effect)>,
+    /// The machine gave its files up and wants to be opened anew.
+    pub(super) reopen: bool,
+    /// No more inputs are taken and the task ends.
+    pub(super) ended: bool,
+    /// What leadership and configuration are to be when it is opened anew.
+    pub(super) leadership: Option<Leadership>,
+    pub(super) config: PartitionConfig,
+    known: Known,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Answer>>,
+    next_ticket: u64,
+    outputs: Vec<Output>,
+}
+
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leadership {
+    Here { epoch: i32 },
+    Elsewhere { epoch: i32, leader: i32 },
+}
+
+impl Leadership {
+    pub(super) fn input(self) -> Input {
+        match self {
+            Self::Here { epoch } => Input::Lead {
+                epoch,
+                members: Vec::new(),
+            },
+            Self::Elsewhere { epoch, leader } => Input::Follow { epoch, leader },
+        }
+    }
+}
+
+impl<I: Io> Cell<I> {
+    pub(super) fn new(
+        name: TopicPartition,
+        topic_id: Option<Uuid>,
+        place: Place<I>,
+        machine: Option<Partition>,
+        config: PartitionConfig,
+        known: Known,
+        node_id: i32,
+    ) -> Arc<Self> {
+        let state = State {
+            machine,
+            effects: VecDeque::new(),
+            reopen: false,
+            ended: false,
+            leadership: None,
+            config,
+            known,
+            waiting: BTreeMap::new(),
+            next_ticket: 1,
+            outputs: Vec::new(),
+        };
+        Arc::new(Self {
+            name,
+            topic_id,
+            place,
+            node_id,
+            state: Mutex::new(state),
+            bell: Notify::new(),
+        })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the machine an input that nobody waits for. False if there is no machine.
+    pub(super) fn tell(&self, input: Input) -> bool {
+        let told = self.state().step(&self.place.io, input);
+        if told {
+            self.bell.notify_one();
+        }
+        told
+    }
+
+    /// Gives the machine an input, in the order of the calls, and a way to wait for the answer.
+    /// Without a machine the way is closed.
+    pub(super) fn ask(
+        &self,
+        input: impl FnOnce(Ticket) -> Input,
+    ) -> (Ticket, oneshot::Receiver<Answer>) {
+        let (sender, answer) = oneshot::channel();
+        let ticket = {
+            let mut state = self.state();
+            let ticket = Ticket(state.next_ticket);
+            state.next_ticket += 1;
+            if state.machine.is_some() {
+                state.waiting.insert(ticket, sender);
+                state.step(&self.place.io, input(ticket));
+            }
+            ticket
+        };
+        self.bell.notify_one();
+        (ticket, answer)
+    }
+
+    /// Somebody waits no more.
+    pub(super) fn cancel(&self, ticket: Ticket) {
+        let mut state = self.state();
+        if state.waiting.remove(&ticket).is_some() {
+            state.step(&self.place.io, Input::Cancel { ticket });
+        }
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        Some(self.state().machine.as_ref()?.next_timer()?.0)
+    }
+}
+
+impl State {
+    /// Steps the machine. Answers go out at once: what they promise has been reported done.
+    pub(super) fn step<I: Io>(&mut self, io: &I, input: Input) -> bool {
+        let Some(machine) = &mut self.machine else {
+            return false;
+        };
+        machine.step(io.now(), input, &mut self.outputs);
+        for output in self.outputs.drain(..) {
+            match output {
+                Output::Effect { id, effect } => self.effects.push_back((id, effect)),
+                Output::Reply { to, answer } => {
+                    if let Some(waiting) = self.waiting.remove(&to) {
+                        // Nobody there any more is fine.
+                        let _ = waiting.send(answer);
+                    }
+                }
+                Output::Reopen => {
+                    self.effects.clear();
+                    self.reopen = true;
+                }
+            }
+        }
+        true
+    }
+
+    /// Where the partition stands, or stood when it was last known.
+    pub(super) fn known(&mut self) -> Known {
+        if let Some(machine) = &self.machine {
+            let offsets = machine.offsets();
+            self.known = Known {
+                recovery_point: machine.recovery_point(),
+                log_start: offsets.log_start,
+                high_watermark: offsets.high_watermark,
+                ..Known::default()
+            };
+        }
+        self.known
+    }
+
+    /// Ends the partition: nothing more is performed, and whoever waits learns that it is gone.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        self.machine = None;
+        self.effects.clear();
+        self.waiting.clear();
+    }
+}

@@ -1,0 +1,148 @@
+//! One log directory: its lock, its `meta.properties`, its clean-shutdown marker.
+//!
+//! `meta.properties` (version 1, KIP-631 and KIP-858) names the cluster, the node and the directory
+//! itself, so that a disk put into the wrong machine is noticed before anything is written to it.
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use ottla_core::log::checkpoint::{self, MetaProperties};
+use ottla_io::{Disk, Io};
+
+use super::{OpenError, StorageSettings, Uuid};
+
+const META_PROPERTIES: &str = "meta.properties";
+const LOCK: &str = ".lock";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+
+/// A directory that is locked and belongs to this node.
+pub(super) struct Directory<I: Io> {
+    pub(super) path: PathBuf,
+    pub(super) id: Uuid,
+    pub(super) cluster_id: String,
+    /// Whether the process that had it before closed it in good order.
+    pub(super) was_clean: bool,
+    /// Held while its checkpoints are written.
+    pub(super) writing: tokio::sync::Mutex<()>,
+    /// Held for as long as the storage is open.
+    lock: Mutex<Option<<I::Disk as Disk>::Lock>>,
+}
+
+impl<I: Io> Directory<I> {
+    /// Locks the directory and checks, or writes, what it says of itself. `cluster_id` is the
+    /// cluster it must belong to, if that is known.
+    pub(super) async fn open(
+        io: &I,
+        path: &Path,
+        settings: &StorageSettings,
+        cluster_id: Option<&str>,
+    ) -> Result<Self, OpenError> {
+        let disk = io.disk();
+        let unwritable = |source| OpenError::Unwritable {
+            path: path.to_owned(),
+            source,
+        };
+        disk.create_dir_all(path).await.map_err(unwritable)?;
+        let lock = disk
+            .lock(&path.join(LOCK))
+            .await
+            .map_err(|source| match source.kind() {
+                ErrorKind::WouldBlock => OpenError::InUse {
+                    path: path.to_owned(),
+                },
+                _ => unwritable(source),
+            })?;
+        let file = path.join(META_PROPERTIES);
+        let identity = match disk.read(&file).await {
+            Ok(contents) => checkpoint::parse_meta_properties(&contents).map_err(|error| {
+                OpenError::BadMetaProperties {
+                    path: file.clone(),
+                    error,
+                }
+            })?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if !settings.format_if_empty {
+                    return Err(OpenError::NotFormatted {
+                        path: path.to_owned(),
+                    });
+                }
+                let identity = MetaProperties {
+                    cluster_id: cluster_id
+                        .map_or_else(|| random_uuid(io).to_string(), ToOwned::to_owned),
+                    node_id: settings.node_id,
+                    directory_id: Some(random_uuid(io).to_string()),
+                };
+                let contents = checkpoint::format_meta_properties(&identity);
+                disk.replace(&file, contents).await.map_err(unwritable)?;
+                identity
+            }
+            Err(source) => return Err(OpenError::Io { path: file, source }),
+        };
+        if let Some(expected) = cluster_id.filter(|id| *id != identity.cluster_id) {
+            return Err(OpenError::OtherCluster {
+                path: path.to_owned(),
+                expected: expected.to_owned(),
+                got: identity.cluster_id,
+            });
+        }
+        if identity.node_id != settings.node_id {
+            return Err(OpenError::OtherNode {
+                path: path.to_owned(),
+                expected: settings.node_id,
+                got: identity.node_id,
+            });
+        }
+        let was_clean = take_marker(disk, path).await?;
+        Ok(Self {
+            path: path.to_owned(),
+            id: identity
+                .directory_id
+                .and_then(|id| id.parse().ok())
+                .unwrap_or(Uuid::MIGRATING_DIR),
+            cluster_id: identity.cluster_id,
+            was_clean,
+            writing: tokio::sync::Mutex::new(()),
+            lock: Mutex::new(Some(lock)),
+        })
+    }
+
+    /// Lets the directory go, so that another process may have it.
+    pub(super) fn unlock(&self) {
+        self.lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+
+    /// Leaves word that everything in the directory was synced and closed. `broker_epoch` is -1
+    /// for a node that knows none (KIP-966).
+    pub(super) async fn mark_clean(&self, io: &I, broker_epoch: i64) -> std::io::Result<()> {
+        let contents = checkpoint::format_clean_shutdown(broker_epoch);
+        io.disk()
+            .replace(&self.path.join(CLEAN_SHUTDOWN), contents)
+            .await
+    }
+}
+
+/// Looks for the clean-shutdown marker and removes it: it holds for one start only.
+async fn take_marker<D: Disk>(disk: &D, path: &Path) -> Result<bool, OpenError> {
+    let marker = path.join(CLEAN_SHUTDOWN);
+    let taken = match disk.remove_file(&marker).await {
+        Ok(()) => disk.sync_dir(path).await.map(|()| true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    };
+    taken.map_err(|source| OpenError::Io {
+        path: marker,
+        source,
+    })
+}
+
+pub(super) fn random_uuid<I: Io>(io: &I) -> Uuid {
+    let mut bytes = [0; 16];
+    io.fill_random(&mut bytes);
+    Uuid::from_random(bytes)
+}

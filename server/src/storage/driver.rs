@@ -1,0 +1,175 @@
+//! The task of one partition: it performs what the machine asks for and reports what came of it.
+
+use std::{io, pin::pin, sync::Arc, time::Duration};
+
+use futures_util::future::{Either, select};
+use ottla_core::{
+    partition::{EffectId, Input},
+    time::Instant,
+};
+use ottla_io::Io;
+
+use super::{
+    cell::Cell,
+    lanes::{Done, Lanes},
+    recovery,
+};
+
+/// How long after a failed attempt to open a partition anew the next one is made, at first and at most.
+const REOPEN_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// What woke the task.
+enum Event {
+    Done(Done),
+    Bell,
+    Timer,
+}
+
+/// Runs until the partition is closed, deleted or dropped.
+pub(super) async fn run<I: Io>(cell: Arc<Cell<I>>) {
+    let mut lanes = Lanes::new();
+    let mut timer: Option<(Instant, _)> = None;
+    let mut pause = REOPEN_PAUSES.0;
+    loop {
+        let (closed, reopen) = {
+            let mut state = cell.state();
+            if state.ended {
+                return;
+            }
+            lanes.fill(&cell.place, &mut state.effects);
+            let closed = state
+                .machine
+                .as_ref()
+                .is_some_and(|machine| machine.is_closed());
+            (closed && state.effects.is_empty(), state.reopen)
+        };
+        if closed && lanes.is_idle() {
+            return;
+        }
+        if reopen {
+            lanes.settle().await;
+            if reopen_cell(&cell).await {
+                pause = REOPEN_PAUSES.0;
+            } else {
+                // Ended early when the partition is deleted.
+                select(pin!(cell.place.io.sleep(pause)), pin!(cell.bell.notified())).await;
+                pause = (pause * 2).min(REOPEN_PAUSES.1);
+            }
+            continue;
+        }
+        let due = cell.next_timer();
+        if timer.as_ref().map(|(at, _)| *at) != due {
+            timer = due.map(|at| (at, Box::pin(cell.place.io.sleep_until(at))));
+        }
+        let event = {
+            let work = async {
+                let (done, bell) = (pin!(lanes.next()), pin!(cell.bell.notified()));
+                match select(done, bell).await {
+                    Either::Left((done, _)) => Event::Done(done),
+                    Either::Right(((), _)) => Event::Bell,
+                }
+            };
+            match &mut timer {
+                None => work.await,
+                Some((_, sleep)) => match select(pin!(work), sleep).await {
+                    Either::Left((event, _)) => event,
+                    Either::Right(((), _)) => Event::Timer,
+                },
+            }
+        };
+        match event {
+            Event::Bell => {}
+            Event::Timer => {
+                timer = None;
+                cell.tell(Input::Timer);
+            }
+            Event::Done(done) => report(&cell, &mut lanes, done).await,
+        }
+    }
+}
+
+async fn report<I: Io>(cell: &Arc<Cell<I>>, lanes: &mut Lanes, done: Done) {
+    match done {
+        Done::Changed(through, Ok(())) => {
+            cell.state()
+                .step(&cell.place.io, Input::Changed { through });
+        }
+        Done::Synced(through, Ok(())) => {
+            cell.state().step(&cell.place.io, Input::Synced { through });
+        }
+        Done::Synced(through, Err(error)) => sync_failed(cell, through, &error),
+        Done::Changed(through, Err(error)) => {
+            tracing::error!(
+                partition = %cell.name, folder = %cell.place.folder.display(), effect = through.0, %error,
+                "a write failed"
+            );
+            // What was pushed behind the failed change is not performed; a running sync has its say first.
+            if let Some(Done::Synced(through, result)) = lanes.settle_syncs().await {
+                match result {
+                    Ok(()) => {
+                        cell.state().step(&cell.place.io, Input::Synced { through });
+                    }
+                    Err(error) => return sync_failed(cell, through, &error),
+                }
+            }
+            let full = error.kind() == io::ErrorKind::StorageFull;
+            let mut state = cell.state();
+            state.effects.clear();
+            state.step(&cell.place.io, Input::ChangeFailed { full });
+        }
+    }
+}
+
+fn sync_failed<I: Io>(cell: &Arc<Cell<I>>, through: EffectId, error: &io::Error) {
+    tracing::error!(
+        partition = %cell.name, folder = %cell.place.folder.display(), effect = through.0, %error,
+        "a sync failed: the partition goes offline and is opened anew"
+    );
+    let mut state = cell.state();
+    state.effects.clear();
+    state.step(&cell.place.io, Input::SyncFailed);
+}
+
+/// Opens a partition anew after its files could not be trusted any more. False if it failed.
+async fn reopen_cell<I: Io>(cell: &Arc<Cell<I>>) -> bool {
+    let (recovery_point, high_watermark, log_start, config) = {
+        let state = cell.state();
+        let Some(machine) = &state.machine else {
+            return false;
+        };
+        let offsets = machine.offsets();
+        (
+            machine.recovery_point(),
+            offsets.high_watermark,
+            offsets.log_start,
+            state.config.clone(),
+        )
+    };
+    cell.place.files.forget_all(cell.place.number);
+    let known = recovery::Known {
+        recovery_point,
+        high_watermark,
+        log_start,
+        distrusted: true,
+        clean: false,
+    };
+    match recovery::open(&cell.place, &cell.name, cell.node_id, config, known).await {
+        Ok(machine) => {
+            let mut state = cell.state();
+            if state.ended {
+                return true;
+            }
+            state.machine = Some(machine);
+            state.reopen = false;
+            if let Some(leadership) = state.leadership {
+                state.step(&cell.place.io, leadership.input());
+            }
+            tracing::info!(partition = %cell.name, recovery_point, "the partition was opened anew");
+            true
+        }
+        Err(error) => {
+            tracing::error!(partition = %cell.name, %error, "the partition cannot be opened anew");
+            false
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The open files of all partitions, bounded.
+//!
+//! A broker holds far more files than it may have descriptors. Those used last stay open; the
+//! others are opened again when they are wanted. A handle that is evicted while somebody reads
+//! through it stays good: clones share the one open file.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use ottla_core::log::FileName;
+use ottla_io::{Disk, Io, OpenMode};
+
+/// A file of a partition, by the number that the partition got when it was opened.
+type Key = (u64, FileName);
+
+/// An open file.
+type Handle<I> = <<I as Io>::Disk as Disk>::File;
+
+/// The least recently used cache of open files.
+pub(super) struct OpenFiles<I: Io> {
+    io: I,
+    max: usize,
+    state: Mutex<State<Handle<I>>>,
+}
+
+struct State<F> {
+    files: BTreeMap<Key, (F, u64)>,
+    by_use: BTreeMap<u64, Key>,
+    uses: u64,
+    /// Counts what was forgotten: an open that overlapped with it may have got the old file.
+    forgotten: u64,
+}
+
+impl<I: Io> OpenFiles<I> {
+    /// A cache of at most `max` files.
+    pub(super) fn new(io: I, max: usize) -> Self {
+        let state = State {
+            files: BTreeMap::new(),
+            by_use: BTreeMap::new(),
+            uses: 0,
+            forgotten: 0,
+        };
+        Self {
+            io,
+            max: max.max(1),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The file, opened in `mode` if it is not open yet.
+    pub(super) async fn get(
+        &self,
+        partition: u64,
+        folder: &Path,
+        name: FileName,
+        mode: OpenMode,
+    ) -> io::Result<Handle<I>> {
+        let key = (partition, name);
+        let forgotten = {
+            let mut state = self.state();
+            if let Some(file) = state.touch(key) {
+                return Ok(file);
+            }
+            state.forgotten
+        };
+        // Always for writing too, so that one handle serves both; two who miss at once open it
+        // twice and the later one stays.
+        let mode = if mode == OpenMode::Read {
+            OpenMode::ReadWrite
+        } else {
+            mode
+        };
+        let file = self
+            .io
+            .disk()
+            .open(&folder.join(name.to_string()), mode)
+            .await?;
+        let mut state = self.state();
+        if state.forgotten == forgotten {
+            state.insert(key, file.clone(), self.max);
+        }
+        Ok(file)
+    }
+
+    /// Closes a file: its name now stands for another, or none.
+    pub(super) fn forget(&self, partition: u64, name: FileName) {
+        let mut state = self.state();
+        state.forgotten += 1;
+        state.remove((partition, name));
+    }
+
+    /// Closes all files of a partition.
+    pub(super) fn forget_all(&self, partition: u64) {
+        let mut state = self.state();
+        state.forgotten += 1;
+        let gone: Vec<Key> = state
+            .files
+            .keys()
+            .filter(|(owner, _)| *owner == partition)
+            .copied()
+            .collect();
+        for key in gone {
+            state.remove(key);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<Handle<I>>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F: Clone> State<F> {
+    fn touch(&mut self, key: Key) -> Option<F> {
+        let (file, used) = self.files.get_mut(&key)?;
+        self.uses += 1;
+        self.by_use.remove(used);
+        *used = self.uses;
+        self.by_use.insert(self.uses, key);
+        Some(file.clone())
+    }
+
+    fn insert(&mut self, key: Key, file: F, max: usize) {
+        self.remove(key);
+        while self.files.len() >= max {
+            let Some((_, oldest)) = self.by_use.pop_first() else {
+                break;
+            };
+            self.files.remove(&oldest);
+        }
+        self.uses += 1;
+        self.files.insert(key, (file, self.uses));
+        self.by_use.insert(self.uses, key);
+    }
+
+    fn remove(&mut self, key: Key) {
+        if let Some((_, used)) = self.files.remove(&key) {
+            self.by_use.remove(&used);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Opening one partition's log after a stop, clean or not: reads what the log's machines ask for and
+//! performs what they push.
+
+use std::io::{self, ErrorKind};
+
+use bytes::Bytes;
+use ottla_core::{
+    log::{
+        Effect, FileName, Listed, Recovered, Recovery, RecoveryError, RecoveryInput, Request, Step,
+        checkpoint,
+    },
+    partition::{Partition, PartitionConfig, TopicPartition},
+};
+use ottla_io::{Disk, File, Io, OpenMode};
+
+use super::{
+    Uuid,
+    lanes::{self, Place},
+};
+
+/// What is known of a partition's log before its files are looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    /// Below it everything was synced.
+    pub(super) recovery_point: i64,
+    /// Where the log starts.
+    pub(super) log_start: i64,
+    /// How far it was settled.
+    pub(super) high_watermark: i64,
+    /// A sync failed: what is above the recovery point is taken for lost, whatever the files show.
+    pub(super) distrusted: bool,
+    /// Whether it was closed in good order.
+    pub(super) clean: bool,
+}
+
+/// Why a partition cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecoverError {
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// What was durable is damaged.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// A sync of what lies above the recovery point failed.
+    #[error("offsets {recovery_point} to {log_end} may not be on the disk: a sync of them failed")]
+    Distrusted {
+        /// Below it everything was synced.
+        recovery_point: i64,
+        /// Where the files end.
+        log_end: i64,
+    },
+}
+
+/// The topic's id, as the folder says.
+pub(super) async fn topic_id<I: Io>(place: &Place<I>) -> Option<Uuid> {
+    let contents = place
+        .io
+        .disk()
+        .read(&place.path(FileName::PartitionMetadata))
+        .await
+        .ok()?;
+    checkpoint::parse_partition_metadata(&contents)
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// Opens a partition.
+pub(super) async fn open<I: Io>(
+    place: &Place<I>,
+    name: &TopicPartition,
+    node_id: i32,
+    config: PartitionConfig,
+    known: Known,
+) -> Result<Partition, RecoverError> {
+    let now = place.io.now();
+    let listed = place.io.disk().list(&place.folder).await?;
+    let files = listed
+        .into_iter()
+        .filter(|entry| !entry.is_dir)
+        .map(|entry| Listed {
+            name: entry.name,
+            len: entry.len,
+        })
+        .collect();
+    let mut recovery = Recovery::new(RecoveryInput {
+        config: config.log.clone(),
+        files,
+        recovery_point: known.recovery_point,
+        log_start: known.log_start,
+        clean: known.clean,
+        now: now.wall,
+        seed: place.io.random_u64(),
+    });
+    let (mut effects, mut read) = (Vec::new(), None);
+    let recovered = loop {
+        let step = recovery.step(read.take(), &mut effects);
+        perform_all(place, &mut effects).await?;
+        match step? {
+            Step::Read(request) => read = Some(read_file(place, request).await?),
+            Step::Done(recovered) => break *recovered,
+        }
+    };
+    report(name, place, &recovered, known);
+    let log = recovered.log;
+    if known.distrusted && log.log_end() > known.recovery_point {
+        let (recovery_point, log_end) = (known.recovery_point, log.log_end());
+        return Err(RecoverError::Distrusted {
+            recovery_point,
+            log_end,
+        });
+    }
+    Ok(Partition::open(
+        place.io.now(),
+        node_id,
+        log,
+        config,
+        known.high_watermark,
+    ))
+}
+
+async fn perform_all<I: Io>(place: &Place<I>, effects: &mut Vec<Effect>) -> io::Result<()> {
+    for effect in effects.drain(..) {
+        lanes::perform(place, effect).await?;
+    }
+    Ok(())
+}
+
+async fn read_file<I: Io>(place: &Place<I>, request: Request) -> io::Result<Bytes> {
+    let Request {
+        file,
+        mark,
+        at,
+        len,
+    } = request;
+    let opened = match mark {
+        None => place.open(file, OpenMode::Read).await,
+        Some(mark) => {
+            let path = place.folder.join(file.marked(mark));
+            place.io.disk().open(&path, OpenMode::Read).await
+        }
+    };
+    match opened {
+        Ok(file) => file.read_at(at, len).await,
+        // A file that is not there has no bytes: the machine judges that.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Bytes::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Says in one line what was found out of order.
+fn report<I: Io>(name: &TopicPartition, place: &Place<I>, recovered: &Recovered, known: Known) {
+    let folder = place.folder.display();
+    if let Some(cut) = &recovered.cut {
+        tracing::warn!(
+            partition = %name, %folder, file = %cut.file, position = cut.position, offset = cut.offset,
+            bytes = cut.bytes, reason = %cut.reason,
+            "cut a torn tail that was never synced: the log ends at offset {}", cut.offset
+        );
+    }
+    if let Some(recovery_point) = recovered.ends_below {
+        tracing::warn!(
+            partition = %name, %folder, log_end = recovered.log.log_end(), recovery_point,
+            "the log ends below its recovery point"
+        );
+    }
+    if !known.clean {
+        tracing::info!(
+            partition = %name, log_end = recovered.log.log_end(), bytes_checked = recovered.bytes_checked,
+            indexes_rebuilt = recovered.indexes_rebuilt, "recovered after an unclean stop"
+        );
+    }
+}
