@@ -17,6 +17,7 @@ mod config;
 mod effect;
 pub mod epochs;
 mod files;
+pub mod find;
 pub mod index;
 mod producers;
 pub mod read;
@@ -26,6 +27,7 @@ mod roll;
 mod scan;
 mod segment;
 pub mod snapshot;
+mod truncation;
 
 use alloc::{
     collections::{BTreeSet, VecDeque},
@@ -36,12 +38,14 @@ pub use append::{Append, AppendError, Appended};
 pub use config::{LogConfig, TimestampType};
 pub use effect::Effect;
 pub use files::{FileName, Mark};
+pub use find::{TimeAnswer, TimePlan, TimeTarget};
 pub use producers::{CompletedTxn, KeptBatch, ProducerEntry, ProducerError, Producers};
 pub use read::{AbortedPlan, OffsetOutOfRange, ReadPlan, Start};
 pub use recovery::{Cut, Listed, Recovered, Recovery, RecoveryError, RecoveryInput, Step};
 pub use retention::{LogStartError, Retained};
 pub use scan::Request;
 pub use segment::Segment;
+pub use truncation::{Truncation, TruncationStep};
 
 use self::{
     append::Undo,

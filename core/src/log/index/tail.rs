@@ -103,6 +103,28 @@ impl<E: Entry> Tail<E> {
             .copied()
     }
 
+    /// Whether entries that reach `offset` may be among those that are in the file only.
+    pub(in crate::log) fn reaches_into_file(&self, offset: i64) -> bool {
+        self.in_file > 0
+            && self
+                .entries
+                .front()
+                .is_none_or(|first| first.offset() >= offset)
+    }
+
+    /// The length of the part that is in the file only.
+    pub(in crate::log) fn file_len(&self) -> u64 {
+        self.in_file * E::SIZE
+    }
+
+    /// Drops entries that reach `offset`, all of which are in memory.
+    pub(in crate::log) fn truncate(&mut self, offset: i64) {
+        let kept = self
+            .entries
+            .partition_point(|entry| entry.offset() < offset);
+        self.entries.truncate(kept);
+    }
+
     pub(in crate::log) fn lookup(&self, key: i64) -> Looked<E> {
         match self
             .entries

@@ -24,6 +24,8 @@
 mod directory;
 mod pass;
 
+pub(super) use pass::replay;
+
 use alloc::{
     boxed::Box,
     collections::{BTreeSet, VecDeque},
