@@ -11,6 +11,7 @@ pub mod context;
 pub mod coordinator;
 pub mod dispatch;
 pub mod handlers;
+pub mod metadata;
 pub mod metrics;
 pub mod net;
 pub mod storage;

@@ -4,7 +4,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::{Str, Uuid};
 
-use super::image::ConfigResource;
+use super::image::{ConfigResource, MetadataImage};
+use super::topics::TopicImage;
 
 /// What became of one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +16,8 @@ pub struct TopicChange {
     pub created: bool,
     /// It exists no more.
     pub deleted: bool,
-    /// The partitions that are new or changed; the image says how they are now.
+    /// The partitions that are new or changed, and those of a deleted topic; the image says how
+    /// they are now.
     pub partitions: BTreeSet<i32>,
 }
 
@@ -61,6 +63,24 @@ impl MetadataDelta {
             .iter()
             .filter(|(_, c)| !c.deleted)
             .map(|(&id, c)| (id, c))
+    }
+
+    /// Marks all of a topic's partitions as changed.
+    pub fn mark_topic(&mut self, topic: &TopicImage) {
+        let change = self.topic(topic.id, &topic.name);
+        change.partitions.extend(topic.partitions.keys());
+    }
+
+    /// Marks all that is in an image as changed: for one who has seen nothing of it yet.
+    pub fn mark_all(&mut self, image: &MetadataImage) {
+        for topic in image.topics() {
+            self.mark_topic(topic);
+            self.topic(topic.id, &topic.name).created = true;
+        }
+        self.configs
+            .extend(image.configured().map(|(resource, _)| resource.clone()));
+        self.brokers.extend(image.brokers().map(|broker| broker.id));
+        self.features.extend(image.features().keys().cloned());
     }
 
     pub(super) fn topic(&mut self, id: Uuid, name: &Str) -> &mut TopicChange {

@@ -227,6 +227,7 @@ impl MetadataImage {
         let Some(topic) = removed else {
             return Err(ReplayError::UnknownTopic { id });
         };
+        delta.mark_topic(&topic);
         delta.topic(id, &topic.name).deleted = true;
         let resource = ConfigResource::topic(topic.name.clone());
         let configs = self.configs.remove(&resource);

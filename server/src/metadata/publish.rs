@@ -1,0 +1,214 @@
+//! Acting on what was committed: partitions are opened, deleted and configured before anyone is
+//! told that the change is done, so that a client's next request finds it.
+
+use std::sync::{PoisonError, RwLock};
+
+use futures_util::StreamExt;
+use ottla_core::{
+    config::Layers,
+    metadata::{
+        ConfigResource, MetadataDelta, MetadataImage, ReplayError, ResourceType, TransactionBuffer,
+    },
+};
+use ottla_io::Io;
+use ottla_wire::{Uuid, metadata::MetadataRecord};
+
+use super::MetadataSettings;
+use super::partition_config::partition_config;
+use crate::storage::{CreateError, PartitionConfig, Storage, TopicPartition};
+
+/// How many partitions are opened at once.
+const OPEN_AT_ONCE: usize = 32;
+
+/// One change of a partition on this node.
+enum Action {
+    Open {
+        name: TopicPartition,
+        topic_id: Uuid,
+        epoch: i32,
+        config: PartitionConfig,
+    },
+    Delete {
+        name: TopicPartition,
+    },
+    Configure {
+        name: TopicPartition,
+        config: PartitionConfig,
+    },
+}
+
+/// Keeps the published image and this node's partitions in step.
+pub(super) struct Publisher<I: Io> {
+    pub(super) storage: Storage<I>,
+    pub(super) settings: std::sync::Arc<MetadataSettings>,
+    pub(super) transactions: TransactionBuffer,
+}
+
+impl<I: Io> Publisher<I> {
+    /// Replays committed records onto the image and says what they changed.
+    pub(super) fn replay(
+        &mut self,
+        image: &RwLock<MetadataImage>,
+        records: &[MetadataRecord],
+        last_offset: i64,
+    ) -> Result<MetadataDelta, ReplayError> {
+        let mut image = image.write().unwrap_or_else(PoisonError::into_inner);
+        let mut delta = MetadataDelta::default();
+        for record in records {
+            self.transactions
+                .feed(last_offset, record.clone(), |record| {
+                    image.replay(record, &mut delta).map(drop)
+                })?;
+        }
+        Ok(delta)
+    }
+
+    /// Opens, deletes and configures this node's partitions as the change says. What fails is
+    /// logged: the partition is then offline, which its clients are told.
+    pub(super) async fn apply(&self, image: &RwLock<MetadataImage>, delta: &MetadataDelta) {
+        let actions = {
+            let image = image.read().unwrap_or_else(PoisonError::into_inner);
+            self.actions(&image, delta)
+        };
+        futures_util::stream::iter(actions)
+            .for_each_concurrent(OPEN_AT_ONCE, |action| self.act(action))
+            .await;
+    }
+
+    /// What brings a node that just started in step with its image.
+    pub(super) async fn apply_all(&self, image: &RwLock<MetadataImage>) {
+        let mut delta = MetadataDelta::default();
+        {
+            let image = image.read().unwrap_or_else(PoisonError::into_inner);
+            for topic in image.topics() {
+                delta.mark_topic(topic);
+            }
+        }
+        self.apply(image, &delta).await;
+    }
+
+    fn actions(&self, image: &MetadataImage, delta: &MetadataDelta) -> Vec<Action> {
+        let node = self.settings.node_id;
+        let mut actions = Vec::new();
+        for (_, topic) in delta.deleted_topics() {
+            actions.extend(topic.partitions.iter().map(|&index| Action::Delete {
+                name: TopicPartition::new(topic.name.as_str(), index),
+            }));
+        }
+        for (id, change) in delta.changed_topics() {
+            let Some(topic) = image.topic_by_id(id) else {
+                continue;
+            };
+            let config = self.config_of(image, &topic.name);
+            for &index in &change.partitions {
+                let Some(partition) = topic.partition(index) else {
+                    continue;
+                };
+                if partition.leader == node && partition.has_replica(node) {
+                    actions.push(Action::Open {
+                        name: TopicPartition::new(topic.name.as_str(), index),
+                        topic_id: id,
+                        epoch: partition.leader_epoch,
+                        config: config.clone(),
+                    });
+                }
+            }
+        }
+        self.configure(image, delta, &mut actions);
+        actions
+    }
+
+    /// A broker's configuration gives topics their defaults, so its change goes to all of them.
+    fn configure(&self, image: &MetadataImage, delta: &MetadataDelta, actions: &mut Vec<Action>) {
+        let own = [
+            ConfigResource::broker(self.settings.node_id),
+            ConfigResource::broker_default(),
+        ];
+        let all = own.iter().any(|resource| delta.configs.contains(resource));
+        let topics: Vec<_> = if all {
+            image.topics().collect()
+        } else {
+            let changed = delta
+                .configs
+                .iter()
+                .filter(|r| r.kind == ResourceType::Topic);
+            changed
+                .filter_map(|resource| image.topic(&resource.name))
+                .collect()
+        };
+        for topic in topics {
+            let config = self.config_of(image, &topic.name);
+            let held = topic
+                .partitions
+                .iter()
+                .filter(|(_, p)| p.has_replica(self.settings.node_id));
+            actions.extend(held.map(|(&index, _)| Action::Configure {
+                name: TopicPartition::new(topic.name.as_str(), index),
+                config: config.clone(),
+            }));
+        }
+    }
+
+    fn config_of(&self, image: &MetadataImage, topic: &str) -> PartitionConfig {
+        let resource = ConfigResource::broker(self.settings.node_id);
+        let layers = Layers {
+            broker: image.configs(&resource),
+            cluster: image.configs(&ConfigResource::broker_default()),
+            file: &self.settings.file,
+        };
+        partition_config(&layers, image.topic_configs(topic))
+    }
+
+    async fn act(&self, action: Action) {
+        match action {
+            Action::Open {
+                name,
+                topic_id,
+                epoch,
+                config,
+            } => {
+                if let Err(error) = self.open(&name, topic_id, epoch, config).await {
+                    tracing::error!(partition = %name, %error, "a partition cannot be opened");
+                }
+            }
+            Action::Delete { name } => {
+                if let Err(error) = self.storage.delete(&name).await {
+                    tracing::error!(partition = %name, %error, "a partition cannot be deleted");
+                }
+            }
+            Action::Configure { name, config } => {
+                self.storage.set_config(&name, config);
+            }
+        }
+    }
+
+    /// A folder of the same name but of another topic was left by a deletion that a crash cut
+    /// short: it goes first.
+    async fn open(
+        &self,
+        name: &TopicPartition,
+        topic_id: Uuid,
+        epoch: i32,
+        config: PartitionConfig,
+    ) -> Result<(), CreateError> {
+        let create = || {
+            self.storage
+                .create(name.clone(), topic_id, config.clone(), epoch)
+        };
+        match create().await {
+            Ok(_) => Ok(()),
+            Err(CreateError::OtherTopicId { .. }) => {
+                tracing::warn!(partition = %name, "removing what a deleted topic left behind");
+                self.storage
+                    .delete(name)
+                    .await
+                    .map_err(|source| CreateError::Io {
+                        path: name.to_string().into(),
+                        source,
+                    })?;
+                create().await.map(drop)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

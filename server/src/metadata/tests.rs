@@ -1,0 +1,251 @@
+//! The metadata on the real backend, in a folder of its own.
+
+use std::{future::Future, path::Path};
+
+use ottla_core::controller::{Request, Response};
+use ottla_io::{Disk, real::RealIo};
+use ottla_wire::messages::{
+    CreateTopicsRequest, DeleteTopicsRequest, create_topics_request::CreatableTopic,
+    create_topics_request::CreatableTopicConfig,
+};
+
+use super::*;
+use crate::storage::{Storage, StorageSettings, TopicPartition};
+
+fn run<F: Future>(test: impl FnOnce(RealIo, PathBuf) -> F) -> F::Output {
+    let kept = std::env::var_os("OTTLA_KEEP_METADATA_TEST").map(PathBuf::from);
+    let folder = tempfile::tempdir().unwrap();
+    let path = kept.unwrap_or_else(|| folder.path().to_owned());
+    ottla_io::real::run(|io| test(io, path)).unwrap()
+}
+
+fn config(folder: &Path, more: &[&str]) -> BrokerConfig {
+    let mut overrides = vec![format!("log.dirs={}", folder.join("data").display())];
+    overrides.extend(more.iter().map(ToString::to_string));
+    BrokerConfig::single_node(&overrides).unwrap()
+}
+
+struct Node {
+    storage: Storage<RealIo>,
+    metadata: Metadata<RealIo>,
+}
+
+async fn start(io: &RealIo, config: &BrokerConfig) -> Node {
+    let settings = StorageSettings::new(config.node_id, config.log_dirs.clone());
+    let storage = Storage::open(io.clone(), settings).await.unwrap();
+    let settings = MetadataSettings::new(config);
+    let metadata = Metadata::start(io.clone(), settings, storage.clone())
+        .await
+        .unwrap();
+    Node { storage, metadata }
+}
+
+impl Node {
+    async fn stop(self) {
+        self.storage.shutdown().await;
+    }
+
+    async fn create(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> i16 {
+        let topic = CreatableTopic {
+            name: name.into(),
+            num_partitions: partitions,
+            replication_factor: -1,
+            configs: configs
+                .iter()
+                .map(|(name, value)| CreatableTopicConfig {
+                    name: (*name).into(),
+                    value: Some((*value).into()),
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest {
+            topics: vec![topic],
+            ..Default::default()
+        };
+        match self
+            .metadata
+            .submit(Request::CreateTopics(request))
+            .await
+            .unwrap()
+        {
+            Response::CreateTopics(response) => response.topics[0].error_code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn delete(&self, name: &str) -> i16 {
+        let request = DeleteTopicsRequest {
+            topic_names: vec![name.into()],
+            ..Default::default()
+        };
+        match self
+            .metadata
+            .submit(Request::DeleteTopics(request))
+            .await
+            .unwrap()
+        {
+            Response::DeleteTopics(response) => response.responses[0].error_code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn holds(&self, topic: &str, partition: i32) -> bool {
+        self.storage
+            .get(&TopicPartition::new(topic, partition))
+            .is_some()
+    }
+}
+
+#[test]
+fn an_empty_directory_is_formatted_and_led_in_epoch_1() {
+    run(|io, folder| async move {
+        let node = start(&io, &config(&folder, &[])).await;
+        assert_eq!(node.metadata.leader_epoch(), 1);
+        {
+            let image = node.metadata.image();
+            assert_eq!(image.metadata_version(), 30);
+            assert_eq!(image.feature("transaction.version"), 2);
+            let broker = image.broker(1).unwrap();
+            assert!(broker.is_active());
+            assert_eq!(broker.endpoint("PLAINTEXT").unwrap().port, 9092);
+            assert_eq!(broker.log_dirs, [node.metadata.directory_id()]);
+            let default = ConfigResource::broker_default();
+            assert_eq!(image.config(&default, "min.insync.replicas"), Some("1"));
+        }
+        let data = folder.join("data");
+        for file in [
+            "bootstrap.checkpoint",
+            "__cluster_metadata-0/quorum-state",
+            "__cluster_metadata-0/00000000000000000000-0000000000.checkpoint",
+        ] {
+            assert!(io.disk().metadata(&data.join(file)).await.is_ok(), "{file}");
+        }
+        node.stop().await;
+    });
+}
+
+#[test]
+fn what_was_answered_is_there_at_once_and_after_a_restart_under_a_new_epoch() {
+    run(|io, folder| async move {
+        let config = config(&folder, &[]);
+        let node = start(&io, &config).await;
+        assert_eq!(
+            node.create("orders", 3, &[("cleanup.policy", "compact")])
+                .await,
+            0
+        );
+        assert_eq!(node.create("orders", 3, &[]).await, 36);
+        assert_eq!(node.create("gone", 1, &[("retention.ms", "1000")]).await, 0);
+        assert!(node.holds("orders", 2) && node.holds("gone", 0));
+        assert_eq!(node.delete("gone").await, 0);
+        assert!(!node.holds("gone", 0));
+        let before = node.metadata.image().topic("orders").unwrap().clone();
+        let first = node.metadata.next_producer_id().await.unwrap();
+        assert_eq!(node.metadata.next_producer_id().await.unwrap(), first + 1);
+        node.stop().await;
+
+        let node = start(&io, &config).await;
+        assert_eq!(node.metadata.leader_epoch(), 2);
+        assert!(node.holds("orders", 2) && !node.holds("gone", 0));
+        let after = node.metadata.image().topic("orders").unwrap().clone();
+        assert_eq!(after.id, before.id);
+        assert_eq!(
+            after.partitions[&0].leader_epoch, 1,
+            "a restarted leader has a new epoch"
+        );
+        assert_eq!(
+            node.metadata.image().topic_configs("orders")["cleanup.policy"],
+            "compact"
+        );
+        assert!(node.metadata.image().topic_configs("gone").is_empty());
+        // The block of the last run is never handed out again.
+        assert_eq!(
+            node.metadata.next_producer_id().await.unwrap(),
+            first + 1000
+        );
+        node.stop().await;
+    });
+}
+
+#[test]
+fn a_start_from_a_snapshot_gives_the_same_image_as_one_from_the_log() {
+    run(|io, folder| async move {
+        let few = "metadata.log.max.record.bytes.between.snapshots=500";
+        let config = config(&folder, &[few]);
+        let node = start(&io, &config).await;
+        for at in 0..20 {
+            assert_eq!(node.create(&format!("topic-{at}"), 2, &[]).await, 0);
+        }
+        let metadata = folder.join("data").join(METADATA_FOLDER);
+        let snapshots = list_snapshots(io.disk(), &metadata).await.unwrap();
+        assert!(
+            snapshots.last().is_some_and(|id| id.end_offset > 0),
+            "{snapshots:?}"
+        );
+        let ids = |node: &Node| {
+            let image = node.metadata.image();
+            image
+                .topics()
+                .map(|t| (t.name.clone(), t.id))
+                .collect::<Vec<_>>()
+        };
+        let before = ids(&node);
+        node.stop().await;
+        let node = start(&io, &config).await;
+        assert_eq!(ids(&node), before);
+        assert_eq!(node.metadata.image().metadata_version(), 30);
+        node.stop().await;
+    });
+}
+
+#[test]
+fn a_quorum_with_other_voters_is_not_led() {
+    run(|io, folder| async move {
+        let first = config(&folder, &[]);
+        start(&io, &first).await.stop().await;
+        let data = folder.join("data");
+        let path = data.join(METADATA_FOLDER).join(QUORUM_STATE);
+        let text = r#"{"clusterId":"","leaderId":2,"leaderEpoch":5,"votedId":-1,"appliedOffset":0,"currentVoters":[{"voterId":1},{"voterId":2}],"data_version":0}"#;
+        let state: QuorumState = serde_json::from_str(text).unwrap();
+        assert_eq!(state.voters().collect::<Vec<_>>(), [1, 2]);
+        // A static quorum has no voters in its log: they are in quorum-state alone.
+        io.disk()
+            .remove_dir_all(&data.join(METADATA_FOLDER))
+            .await
+            .unwrap();
+        io.disk()
+            .create_dir_all(&data.join(METADATA_FOLDER))
+            .await
+            .unwrap();
+        state.write(io.disk(), &path).await.unwrap();
+        let settings = StorageSettings::new(1, first.log_dirs.clone());
+        let storage = Storage::open(io.clone(), settings).await.unwrap();
+        let settings = MetadataSettings::new(&first);
+        let refused = Metadata::start(io.clone(), settings, storage).await;
+        assert!(matches!(
+            refused.err(),
+            Some(StartError::NotAlone { node_id: 1, .. })
+        ));
+    });
+}
+
+#[test]
+fn a_follower_is_told_of_everything_before_the_answer() {
+    run(|io, folder| async move {
+        let node = start(&io, &config(&folder, &[])).await;
+        node.create("early", 1, &[]).await;
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let sink = Arc::clone(&seen);
+        node.metadata.follow(move |_, delta| {
+            sink.lock()
+                .unwrap()
+                .extend(delta.changed_topics().map(|(_, c)| c.name.to_string()));
+        });
+        assert_eq!(*seen.lock().unwrap(), ["early"]);
+        node.create("late", 1, &[]).await;
+        assert_eq!(*seen.lock().unwrap(), ["early", "late"]);
+        node.stop().await;
+    });
+}
