@@ -8,7 +8,11 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use ottla_io::Io;
 
+use ottla_wire::Str;
+
 use crate::{
+    coordinator::{GroupSettings, Groups},
+    metadata::{self, Metadata, MetadataSettings},
     metrics::Metrics,
     net::{NetSettings, Network},
     storage::{OpenError, Storage, StorageSettings},
@@ -23,6 +27,10 @@ pub struct BrokerSettings {
     pub net: NetSettings,
     /// Log directories and their bounds.
     pub storage: StorageSettings,
+    /// The metadata quorum, and what this broker tells of itself.
+    pub metadata: MetadataSettings,
+    /// The groups.
+    pub groups: GroupSettings,
 }
 
 /// What a node holds.
@@ -33,6 +41,10 @@ pub struct Broker<I: Io> {
     pub settings: BrokerSettings,
     /// The log directories and the partitions in them.
     pub storage: Storage<I>,
+    /// The cluster's metadata, and its controller.
+    pub metadata: Metadata<I>,
+    /// The groups that this node coordinates.
+    pub groups: Groups<I>,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -49,6 +61,9 @@ pub enum StartError {
     /// The log directories cannot be used.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// The metadata cannot be loaded or its quorum not be taken up.
+    #[error(transparent)]
+    Metadata(#[from] metadata::StartError),
     /// A listener's host name says nothing.
     #[error("listener {listener}: the host {host} cannot be resolved: {source}")]
     Resolve {
@@ -85,17 +100,56 @@ impl<I: Io> Broker<I> {
     /// When a log directory cannot be used or a listener cannot be bound. Nothing is left running.
     pub async fn start(io: I, settings: BrokerSettings) -> Result<RunningBroker<I>, StartError> {
         let storage = Storage::open(io.clone(), settings.storage.clone()).await?;
+        let metadata = settings.metadata.clone();
+        let metadata = match Metadata::start(io.clone(), metadata, storage.clone()).await {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                storage.shutdown().await;
+                return Err(error.into());
+            }
+        };
+        let groups = Groups::new(io.clone(), storage.clone(), settings.groups.clone());
+        let followed_by = groups.clone();
+        metadata.follow(move |image, delta| followed_by.publish(image, delta));
         let broker = Arc::new(Self {
             io,
             settings,
             storage,
+            metadata,
+            groups,
             metrics: Metrics::new(),
         });
-        match Network::start(&broker).await {
+        match broker.listen().await {
             Ok(network) => Ok(RunningBroker { broker, network }),
             Err(error) => {
                 broker.storage.shutdown().await;
                 Err(error)
+            }
+        }
+    }
+
+    /// Listens. Where an advertised port was left to the system, clients are told the one it chose.
+    async fn listen(self: &Arc<Self>) -> Result<Network, StartError> {
+        let network = Network::start(self).await?;
+        let mut endpoints = self.settings.metadata.endpoints.clone();
+        if endpoints.iter().all(|endpoint| endpoint.port != 0) {
+            return Ok(network);
+        }
+        let bound = self.settings.net.listeners.iter().zip(network.addresses());
+        for (listener, address) in bound {
+            let name = Str::from(&*listener.name);
+            for endpoint in endpoints
+                .iter_mut()
+                .filter(|e| e.listener == name && e.port == 0)
+            {
+                endpoint.port = address.port();
+            }
+        }
+        match self.metadata.advertise(endpoints).await {
+            Ok(()) => Ok(network),
+            Err(error) => {
+                network.shutdown(self).await;
+                Err(metadata::StartError::Refused(error).into())
             }
         }
     }

@@ -34,7 +34,7 @@ use std::{
 
 use ottla_core::{
     config::{Entries, Layers, Value},
-    controller::{AnswerError, ProducerIdBlock, Request, Response},
+    controller::{AnswerError, ProducerIdBlock, Request, Response, SelfRegistration},
     metadata::{ConfigResource, Endpoint, MetadataDelta, MetadataImage},
 };
 use ottla_io::Io;
@@ -158,6 +158,7 @@ struct Shared<I: Io> {
     directory_id: Uuid,
     epoch: i32,
     voters: Option<VotersRecord>,
+    registration: SelfRegistration,
     log: PartitionHandle<I>,
     image: RwLock<MetadataImage>,
     applied: AtomicI64,
@@ -203,6 +204,19 @@ impl<I: Io> Metadata<I> {
         answer
             .await
             .unwrap_or_else(|_| Err(AnswerError::not_controller()))
+    }
+
+    /// Tells clients other addresses of this broker.
+    pub async fn advertise(&self, endpoints: Vec<Endpoint>) -> Result<(), AnswerError> {
+        let broker_id = self.shared.settings.node_id;
+        let registration = SelfRegistration {
+            endpoints,
+            ..self.shared.registration.clone()
+        };
+        self.submit(Request::RegisterBroker(Box::new(registration)))
+            .await?;
+        self.submit(Request::UnfenceBroker { broker_id }).await?;
+        Ok(())
     }
 
     /// A producer id that nobody else has, from this broker's block.

@@ -147,6 +147,7 @@ impl<I: Io> Metadata<I> {
             directory_id,
             epoch,
             voters: loaded.voters,
+            registration: registration(&io, &settings).await?,
             log,
             image: RwLock::new(controller.image().clone()),
             applied: AtomicI64::new(log_end - 1),
@@ -180,7 +181,7 @@ impl<I: Io> Metadata<I> {
                 bootstrap,
             })
             .await?;
-        register(&io, &mut driver, &settings).await?;
+        register(&mut driver, &settings, random_uuid(&io)).await?;
         driver.go_live().await;
         io.spawn_detached("metadata", Box::pin(driver.run(receiver)));
         Ok(Self { shared })
@@ -277,36 +278,43 @@ async fn begin_epoch<I: Io>(
     Ok(appended.last_offset + 1)
 }
 
-/// Registers this node as controller and broker, and makes it the leader of its partitions.
-async fn register<I: Io>(
+/// What this run of the broker says of itself.
+async fn registration<I: Io>(
     io: &I,
-    driver: &mut Driver<I>,
     settings: &MetadataSettings,
-) -> Result<(), StartError> {
-    let incarnation = || {
-        let mut bytes = [0; 16];
-        io.fill_random(&mut bytes);
-        Uuid::from_random(bytes)
-    };
+) -> Result<SelfRegistration, StartError> {
     let mut log_dirs = Vec::new();
     for directory in &settings.log_dirs {
         log_dirs.push(directory_id(io, directory.clone()).await?);
     }
     log_dirs.sort_unstable();
-    let controller = controller_record(settings, incarnation());
-    driver
-        .ask(Request::RegisterController(controller))
-        .await??;
-    let registration = SelfRegistration {
+    Ok(SelfRegistration {
         broker_id: settings.node_id,
-        incarnation: incarnation(),
+        incarnation: random_uuid(io),
         endpoints: settings.endpoints.clone(),
         rack: settings.rack.as_deref().map(Str::from),
         log_dirs,
-    };
+    })
+}
+
+fn random_uuid<I: Io>(io: &I) -> Uuid {
+    let mut bytes = [0; 16];
+    io.fill_random(&mut bytes);
+    Uuid::from_random(bytes)
+}
+
+/// Registers this node as controller and broker, and makes it the leader of its partitions.
+async fn register<I: Io>(
+    driver: &mut Driver<I>,
+    settings: &MetadataSettings,
+    incarnation: Uuid,
+) -> Result<(), StartError> {
+    let controller = controller_record(settings, incarnation);
     driver
-        .ask(Request::RegisterBroker(Box::new(registration)))
+        .ask(Request::RegisterController(controller))
         .await??;
+    let registration = Box::new(driver.shared.registration.clone());
+    driver.ask(Request::RegisterBroker(registration)).await??;
     let broker_id = settings.node_id;
     driver.ask(Request::UnfenceBroker { broker_id }).await??;
     let mut from = None;
