@@ -12,11 +12,15 @@ use ottla_wire::Str;
 
 use crate::{
     coordinator::{GroupSettings, Groups},
+    handlers::fetch::FetchSessions,
     metadata::{self, Metadata, MetadataSettings},
     metrics::Metrics,
     net::{NetSettings, Network},
     storage::{OpenError, Storage, StorageSettings},
 };
+
+/// Kafka's default of `max.incremental.fetch.session.cache.slots`.
+const FETCH_SESSIONS_MAX: usize = 1000;
 
 /// What a broker is told when it starts.
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ pub struct Broker<I: Io> {
     pub metadata: Metadata<I>,
     /// The groups that this node coordinates.
     pub groups: Groups<I>,
+    /// What readers asked for before.
+    pub fetch_sessions: FetchSessions,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -117,6 +123,7 @@ impl<I: Io> Broker<I> {
             storage,
             metadata,
             groups,
+            fetch_sessions: FetchSessions::new(FETCH_SESSIONS_MAX),
             metrics: Metrics::new(),
         });
         match broker.listen().await {

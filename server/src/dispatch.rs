@@ -20,7 +20,10 @@ use ottla_wire::{
 use crate::{
     broker::Broker,
     context::{ConnectionInfo, RequestContext},
-    handlers::api_versions,
+    handlers::{
+        api_versions, delete_records, describe_log_dirs, describe_producers, fetch,
+        init_producer_id, list_offsets, offset_for_leader_epoch, produce,
+    },
 };
 
 /// A request on its way to an answer.
@@ -235,7 +238,15 @@ macro_rules! apis {
 
 // The table, in the order of the keys.
 apis! {
+    Produce: ProduceRequest, 0..=13, produce::handle, silent_if |request| request.acks == 0, close_if produce::has_errors;
+    Fetch: FetchRequest, 4..=18, fetch::handle;
+    ListOffsets: ListOffsetsRequest, 1..=11, list_offsets::handle;
     ApiVersions: ApiVersionsRequest, 0..=4, api_versions::handle;
+    DeleteRecords: DeleteRecordsRequest, 0..=2, delete_records::handle;
+    InitProducerId: InitProducerIdRequest, 0..=5, init_producer_id::handle;
+    OffsetForLeaderEpoch: OffsetForLeaderEpochRequest, 2..=4, offset_for_leader_epoch::handle;
+    DescribeLogDirs: DescribeLogDirsRequest, 1..=5, describe_log_dirs::handle;
+    DescribeProducers: DescribeProducersRequest, 0..=0, describe_producers::handle;
 }
 
 #[allow(

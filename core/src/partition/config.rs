@@ -1,5 +1,7 @@
 //! The configuration that a partition works by.
 
+use ottla_wire::records::Compression;
+
 use crate::{log::LogConfig, time::Duration};
 
 /// When what was written counts as durable, and when it is synced.
@@ -34,6 +36,16 @@ impl FlushPolicy {
     }
 }
 
+/// `compression.type`, with the codec's level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum TopicCompression {
+    /// Batches stay as producers made them.
+    #[default]
+    Producer,
+    /// Batches of another compression are compressed anew.
+    Codec(Compression, Option<i32>),
+}
+
 /// What a partition works by. May be changed while it is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionConfig {
@@ -41,6 +53,8 @@ pub struct PartitionConfig {
     pub log: LogConfig,
     /// When what was written counts.
     pub flush: FlushPolicy,
+    /// `compression.type`.
+    pub compression: TopicCompression,
     /// `min.insync.replicas`.
     pub min_insync_replicas: usize,
     /// `log.retention.check.interval.ms`.
@@ -54,6 +68,7 @@ impl Default for PartitionConfig {
         Self {
             log: LogConfig::default(),
             flush: FlushPolicy::Synced,
+            compression: TopicCompression::Producer,
             min_insync_replicas: 1,
             retention_check_interval: Duration::from_secs(300),
             unwritten_bytes_max: crate::limits::PARTITION_UNWRITTEN_BYTES_MAX,

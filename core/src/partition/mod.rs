@@ -26,7 +26,7 @@ use alloc::{
 
 use bytes::Bytes;
 
-pub use config::{FlushPolicy, PartitionConfig};
+pub use config::{FlushPolicy, PartitionConfig, TopicCompression};
 pub use query::{FetchQuery, Fetched};
 pub use types::{
     Acks, AppendError, AppendOptions, Appended, EffectId, EpochEnd, Isolation, ListedOffset,

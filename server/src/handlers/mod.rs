@@ -12,3 +12,13 @@
 //! waits for overlaps with the requests behind it.
 
 pub mod api_versions;
+pub mod delete_records;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+mod errors;
+pub mod fetch;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+mod topics;

@@ -6,8 +6,9 @@ use ottla_core::{
     config::{Entries, Layers, Value},
     log::{LogConfig, TimestampType},
 };
+use ottla_wire::records::Compression;
 
-use crate::storage::{FlushPolicy, PartitionConfig};
+use crate::storage::{FlushPolicy, PartitionConfig, TopicCompression};
 
 /// What a partition of a topic with these `overrides` works by.
 pub fn partition_config(layers: &Layers<'_>, overrides: &Entries) -> PartitionConfig {
@@ -61,9 +62,29 @@ pub fn partition_config(layers: &Layers<'_>, overrides: &Entries) -> PartitionCo
     PartitionConfig {
         log,
         flush: FlushPolicy::from_keys(integer("flush.messages"), Some(integer("flush.ms"))),
+        compression: compression(layers, overrides),
         min_insync_replicas: usize::try_from(integer("min.insync.replicas")).unwrap_or(1),
         retention_check_interval: check,
         ..PartitionConfig::default()
+    }
+}
+
+/// `compression.type`, with the level that its codec is configured with.
+fn compression(layers: &Layers<'_>, overrides: &Entries) -> TopicCompression {
+    let Some(Value::Text(name)) = value(layers, "compression.type", overrides) else {
+        return TopicCompression::Producer;
+    };
+    let level = |key: &str| match value(layers, key, overrides) {
+        Some(Value::Integer(level)) => i32::try_from(level).ok(),
+        _ => None,
+    };
+    match name.to_ascii_lowercase().as_str() {
+        "uncompressed" => TopicCompression::Codec(Compression::None, None),
+        "gzip" => TopicCompression::Codec(Compression::Gzip, level("compression.gzip.level")),
+        "snappy" => TopicCompression::Codec(Compression::Snappy, None),
+        "lz4" => TopicCompression::Codec(Compression::Lz4, level("compression.lz4.level")),
+        "zstd" => TopicCompression::Codec(Compression::Zstd, level("compression.zstd.level")),
+        _ => TopicCompression::Producer,
     }
 }
 

@@ -14,7 +14,8 @@ use ottla_core::{
     },
     partition::{
         Acks, Answer, AppendError, AppendOptions, Appended, EpochEnd, FetchQuery, Fetched, Input,
-        Isolation, Offsets, Origin, Partition, Producers, QueryError, Ticket, TopicPartition,
+        Isolation, Offsets, Origin, Partition, PartitionConfig, Producers, QueryError, Ticket,
+        TopicPartition,
     },
 };
 use ottla_io::{File, Io, OpenMode};
@@ -313,6 +314,11 @@ impl<I: Io> PartitionHandle<I> {
             .machine
             .as_ref()
             .map(|machine| machine.log().size())
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> PartitionConfig {
+        self.cell.state().config.clone()
     }
 
     /// Whether it can be used.

@@ -1,37 +1,159 @@
-//! Looking offsets up.
+//! Looking offsets up, by time if need be (`ListOffsets`, KIP-79, KIP-734).
 
-use ottla_core::partition::{Isolation, ListedOffset, OffsetSpec};
-use ottla_io::Io;
+use bytes::Bytes;
+use ottla_core::{
+    log::{
+        FileName,
+        find::{self, TimeAnswer, TimePlan},
+        read::{Damage, Damaged},
+    },
+    partition::{Isolation, ListedOffset, OffsetSpec, Partition, QueryError},
+};
+use ottla_io::{File, Io, OpenMode};
+use ottla_wire::records::{BatchView, RecordIter};
 
 use super::{PartitionHandle, ReadError};
 
+/// Bytes read at first in search of a batch: a few index intervals.
+const FIRST_READ_BYTES: usize = 64 << 10;
+
+/// How far one batch may swell when it is opened: it was taken from a producer unopened.
+const DECOMPRESSED_BYTES_MAX: usize = 1 << 30;
+
+/// What is left to do when memory alone does not answer.
+enum Look {
+    Answer(ListedOffset),
+    Search(TimePlan),
+}
+
 impl<I: Io> PartitionHandle<I> {
-    /// Looks an offset up.
+    /// Looks an offset up. [`ListedOffset::NONE`] if there is no such record.
     pub async fn list_offset(
         &self,
         spec: OffsetSpec,
         isolation: Isolation,
         current_leader_epoch: Option<i32>,
     ) -> Result<ListedOffset, ReadError> {
-        let at = |offset: i64, epoch: i32| ListedOffset {
-            offset,
-            timestamp: -1,
-            leader_epoch: epoch,
-        };
-        let listed = self.query(|machine| {
+        let look = self.query(|machine| {
             machine.check_online()?;
             machine.check_readable(current_leader_epoch)?;
-            let log_start = machine.log().log_start();
-            let end = machine.end_for(isolation);
-            Ok(match spec {
-                OffsetSpec::Earliest | OffsetSpec::EarliestLocal => {
-                    at(log_start, machine.epoch_for(log_start))
-                }
-                OffsetSpec::EarliestPendingUpload | OffsetSpec::LatestTiered => ListedOffset::NONE,
-                OffsetSpec::Latest => at(end, machine.replication().epoch()),
-                OffsetSpec::MaxTimestamp | OffsetSpec::Timestamp(_) => ListedOffset::NONE,
-            })
+            Ok(look(machine, spec, isolation))
         })?;
-        Ok(listed)
+        let mut plan = match look {
+            Look::Answer(listed) => return Ok(listed),
+            Look::Search(plan) => plan,
+        };
+        loop {
+            if let Some((offset, timestamp)) = self.search(&plan).await? {
+                let leader_epoch = self.query(|machine| Ok(machine.epoch_for(offset)))?;
+                return Ok(ListedOffset {
+                    offset,
+                    timestamp,
+                    leader_epoch,
+                });
+            }
+            let OffsetSpec::Timestamp(timestamp) = spec else {
+                return Ok(ListedOffset::NONE);
+            };
+            let next = self.query(|machine| {
+                Ok(machine.log().plan_time(
+                    timestamp,
+                    machine.end_for(isolation),
+                    Some(plan.segment),
+                ))
+            })?;
+            match next {
+                Some(next) => plan = next,
+                None => return Ok(ListedOffset::NONE),
+            }
+        }
     }
+
+    /// Searches one segment for the offset and timestamp of the wanted record.
+    async fn search(&self, plan: &TimePlan) -> Result<Option<(i64, i64)>, ReadError> {
+        let offset = match plan.lookup {
+            None => plan.offset(&[]),
+            Some((index, len)) => {
+                let index = self.cell.place.open(index, OpenMode::Read).await?;
+                plan.offset(&index.map(len).await?)
+            }
+        };
+        let start = self.query(|machine| Ok(machine.log().plan_position(plan.segment, offset)))?;
+        let mut position = self.position(start).await?;
+        let mut len = FIRST_READ_BYTES;
+        let file = self
+            .cell
+            .place
+            .open(FileName::Log(plan.segment), OpenMode::Read)
+            .await?;
+        while position < plan.end {
+            let left = usize::try_from(plan.end - position).unwrap_or(usize::MAX);
+            let bytes = file.read_at(position, len.min(left)).await?;
+            match find::search(&bytes, position, plan)? {
+                TimeAnswer::None => return Ok(None),
+                TimeAnswer::More { at, len: more } => {
+                    // A file that is shorter than the log says would have us ask for ever.
+                    if at == position && more <= bytes.len() {
+                        return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+                    }
+                    if at == position && bytes.len() < len.min(left) {
+                        return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+                    }
+                    (position, len) = (at, more.max(FIRST_READ_BYTES));
+                }
+                TimeAnswer::Batch { bytes, next } => {
+                    if let Some(found) = pick(&bytes, position, plan)? {
+                        return Ok(Some(found));
+                    }
+                    position = next;
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn look(machine: &Partition, spec: OffsetSpec, isolation: Isolation) -> Look {
+    let at = |offset: i64, leader_epoch: i32| {
+        Look::Answer(ListedOffset {
+            offset,
+            timestamp: -1,
+            leader_epoch,
+        })
+    };
+    let log = machine.log();
+    let end = machine.end_for(isolation);
+    let planned = match spec {
+        OffsetSpec::Earliest | OffsetSpec::EarliestLocal => {
+            return at(log.log_start(), machine.epoch_for(log.log_start()));
+        }
+        OffsetSpec::Latest => return at(end, machine.replication().epoch()),
+        // There is no tiered storage.
+        OffsetSpec::EarliestPendingUpload | OffsetSpec::LatestTiered => None,
+        // What is not settled yet does not count.
+        OffsetSpec::MaxTimestamp => log.plan_max_timestamp().map(|mut plan| {
+            plan.upto = end;
+            plan
+        }),
+        OffsetSpec::Timestamp(timestamp) => log.plan_time(timestamp, end, None),
+    };
+    planned.map_or(Look::Answer(ListedOffset::NONE), Look::Search)
+}
+
+/// Opens a batch and picks the wanted record.
+fn pick(bytes: &Bytes, position: u64, plan: &TimePlan) -> Result<Option<(i64, i64)>, ReadError> {
+    let damaged = || Damaged {
+        segment: plan.segment,
+        position,
+        reason: Damage::Crc,
+    };
+    let batch = BatchView::new(bytes).map_err(|_| damaged())?;
+    let offset = batch.base_offset();
+    let payload = batch
+        .records(DECOMPRESSED_BYTES_MAX)
+        .map_err(|_| ReadError::Query(QueryError::Corrupt { offset }))?;
+    let records = RecordIter::new(batch.header(), &payload)
+        .map_while(Result::ok)
+        .map(|record| (record.offset, record.timestamp));
+    Ok(find::pick(records, plan))
 }

@@ -49,7 +49,7 @@ pub use ottla_core::{
         OffsetSpec, Offsets, Origin, ProducerView, QueryError, TopicPartition,
     },
 };
-pub use settings::{FlushPolicy, PartitionConfig, StorageSettings, Uuid};
+pub use settings::{FlushPolicy, PartitionConfig, StorageSettings, TopicCompression, Uuid};
 
 use self::{
     cell::{Cell, Leadership},
@@ -89,6 +89,8 @@ struct Shared<I: Io> {
     directories: Vec<Directory<I>>,
     files: Arc<OpenFiles<I>>,
     partitions: Mutex<BTreeMap<TopicPartition, Partition<I>>>,
+    /// The names of the topics that have partitions here.
+    topics: Mutex<BTreeMap<Uuid, Arc<str>>>,
     /// Numbers partitions in the order in which they were opened.
     next_number: AtomicU64,
     /// Held while a folder is made, renamed or removed.
@@ -164,6 +166,11 @@ impl<I: Io> Storage<I> {
         Some(self.handle(cell))
     }
 
+    /// The name of the topic with this id, if it has partitions here.
+    pub fn topic_name(&self, id: Uuid) -> Option<Arc<str>> {
+        self.shared.topics().get(&id).cloned()
+    }
+
     /// Every partition, in the order of their names.
     pub fn iter(&self) -> Vec<PartitionHandle<I>> {
         let cells: Vec<_> = self
@@ -216,6 +223,7 @@ impl<I: Io> Storage<I> {
             return Ok(false);
         };
         let Partition { cell, task, .. } = partition;
+        self.shared.forget_topic(&cell);
         cell.state().end();
         cell.bell.notify_one();
         // What is under way ends first, so that nothing is written to a folder of that name later.
@@ -338,10 +346,27 @@ impl<I: Io> Shared<I> {
         }
     }
 
+    fn topics(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<str>>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets a topic's id when its last partition is gone.
+    fn forget_topic(&self, cell: &Cell<I>) {
+        let first = TopicPartition::new(Arc::clone(&cell.name.topic), i32::MIN);
+        let partitions = self.partitions();
+        let left = partitions.range(first..).next();
+        if left.is_none_or(|(name, _)| name.topic != cell.name.topic) {
+            self.topics().retain(|_, name| *name != cell.name.topic);
+        }
+    }
+
     /// Starts a partition's task and makes it known.
     fn install(&self, cell: Arc<Cell<I>>, directory: usize) {
         let task = self.io.spawn("partition", driver::run(Arc::clone(&cell)));
         let name = cell.name.clone();
+        if let Some(id) = cell.topic_id {
+            self.topics().insert(id, Arc::clone(&name.topic));
+        }
         self.partitions().insert(
             name,
             Partition {

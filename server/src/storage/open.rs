@@ -42,6 +42,7 @@ impl<I: Io> Storage<I> {
             directories,
             files,
             partitions: Default::default(),
+            topics: Default::default(),
             next_number: AtomicU64::new(0),
             changing: tokio::sync::Mutex::new(()),
             background: Default::default(),

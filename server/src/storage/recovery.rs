@@ -6,8 +6,8 @@ use std::io::{self, ErrorKind};
 use bytes::Bytes;
 use ottla_core::{
     log::{
-        Effect, FileName, Listed, Recovered, Recovery, RecoveryError, RecoveryInput, Request, Step,
-        checkpoint,
+        Effect, FileName, Listed, Log, Recovered, Recovery, RecoveryError, RecoveryInput, Request,
+        Step, TruncationStep, checkpoint, read::Damaged,
     },
     partition::{Partition, PartitionConfig, TopicPartition},
 };
@@ -42,14 +42,9 @@ pub(super) enum RecoverError {
     /// What was durable is damaged.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
-    /// A sync of what lies above the recovery point failed.
-    #[error("offsets {recovery_point} to {log_end} may not be on the disk: a sync of them failed")]
-    Distrusted {
-        /// Below it everything was synced.
-        recovery_point: i64,
-        /// Where the files end.
-        log_end: i64,
-    },
+    /// What is to be cut is damaged.
+    #[error(transparent)]
+    Truncation(#[from] Damaged),
 }
 
 /// The topic's id, as the folder says.
@@ -103,13 +98,9 @@ pub(super) async fn open<I: Io>(
         }
     };
     report(name, place, &recovered, known);
-    let log = recovered.log;
-    if known.distrusted && log.log_end() > known.recovery_point {
-        let (recovery_point, log_end) = (known.recovery_point, log.log_end());
-        return Err(RecoverError::Distrusted {
-            recovery_point,
-            log_end,
-        });
+    let mut log = recovered.log;
+    if known.distrusted {
+        cut(place, &mut log, known.recovery_point).await?;
     }
     Ok(Partition::open(
         place.io.now(),
@@ -118,6 +109,22 @@ pub(super) async fn open<I: Io>(
         config,
         known.high_watermark,
     ))
+}
+
+/// Cuts a log so that it ends at `offset`.
+async fn cut<I: Io>(place: &Place<I>, log: &mut Log, offset: i64) -> Result<(), RecoverError> {
+    let Some(mut truncation) = log.truncate_to(offset, place.io.now().wall) else {
+        return Ok(());
+    };
+    let (mut effects, mut read) = (Vec::new(), None);
+    loop {
+        let step = truncation.step(log, read.take(), &mut effects);
+        perform_all(place, &mut effects).await?;
+        match step? {
+            TruncationStep::Read(request) => read = Some(read_file(place, request).await?),
+            TruncationStep::Done => return Ok(()),
+        }
+    }
 }
 
 async fn perform_all<I: Io>(place: &Place<I>, effects: &mut Vec<Effect>) -> io::Result<()> {

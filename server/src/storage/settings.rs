@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-pub use ottla_core::partition::{FlushPolicy, PartitionConfig};
+pub use ottla_core::partition::{FlushPolicy, PartitionConfig, TopicCompression};
 pub use ottla_wire::Uuid;
 
 /// The storage's part of the broker's configuration.

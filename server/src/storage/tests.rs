@@ -277,3 +277,63 @@ fn deleted_records_stay_deleted_after_a_kill() {
         assert_eq!(values(&partition, Isolation::LogEnd).await.len(), 6);
     });
 }
+
+#[test]
+fn offsets_are_found_by_time_in_memory_in_files_and_compressed() {
+    run(|io, folder| async move {
+        let storage = Storage::open(io.clone(), settings(&folder)).await.unwrap();
+        let mut config = PartitionConfig::default();
+        (config.log.segment_bytes, config.log.index_interval_bytes) = (400, 1);
+        let partition = storage.create(name(), TOPIC, config, 2).await.unwrap();
+        for i in 0..20 {
+            let mut builder = BatchBuilder::new();
+            for j in 0..3 {
+                builder
+                    .push(1_000 + i * 30 + j * 10, None, Some(b"value"))
+                    .unwrap();
+            }
+            let batch = builder
+                .build_compressed(ottla_wire::records::Compression::Gzip, None)
+                .unwrap();
+            partition
+                .append(batch, Acks::All, Origin::Client)
+                .await
+                .unwrap();
+        }
+        for round in 0..2 {
+            let (storage, partition) = if round == 0 {
+                (storage.clone(), partition.clone())
+            } else {
+                storage.shutdown().await;
+                let storage = Storage::open(io.clone(), settings(&folder)).await.unwrap();
+                storage.set_leader(&name(), 3);
+                (storage.clone(), storage.get(&name()).unwrap())
+            };
+            let at = async |spec| {
+                let found = partition
+                    .list_offset(spec, Isolation::ReadUncommitted, None)
+                    .await;
+                let found = found.unwrap();
+                (found.offset, found.timestamp)
+            };
+            for offset in [0, 1, 17, 30, 59] {
+                let time = 1_000 + offset * 10;
+                assert_eq!(
+                    at(OffsetSpec::Timestamp(time)).await,
+                    (offset, time),
+                    "{round}"
+                );
+                assert_eq!(
+                    at(OffsetSpec::Timestamp(time - 9)).await,
+                    (offset, time),
+                    "{round}"
+                );
+            }
+            assert_eq!(at(OffsetSpec::Timestamp(1_591)).await, (-1, -1));
+            assert_eq!(at(OffsetSpec::MaxTimestamp).await, (59, 1_590));
+            assert_eq!(at(OffsetSpec::Earliest).await, (0, -1));
+            assert_eq!(at(OffsetSpec::Latest).await, (60, -1));
+            drop(storage);
+        }
+    });
+}

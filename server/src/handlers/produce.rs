@@ -1,0 +1,331 @@
+//! Produce (0): records into partitions.
+//!
+//! All appends of a request are taken before the handler first waits, in the order of the request, so
+//! that pipelined requests of one connection (an idempotent producer's, above all) keep their order.
+//! Then it waits for what `acks` promises, at most for the request's time-out.
+//!
+//! Batches are not opened, with two exceptions, both the topic's wish: a `compression.type` that
+//! differs from the batch's, and a compacted topic, which takes no record without a key.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either, FutureExt, select};
+use ottla_io::Io;
+use ottla_wire::{
+    ErrorCode, Str,
+    messages::{
+        ProduceRequest, ProduceResponse,
+        produce_request::PartitionProduceData,
+        produce_response::{
+            BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+        },
+    },
+    records::{
+        BatchHeader, BatchView, Compression, HEADER_LEN, LOG_OVERHEAD, RecordIter, compression,
+        crc32c,
+    },
+};
+
+use super::{errors, topics};
+use crate::{
+    broker::Broker,
+    context::RequestContext,
+    storage::{
+        Acks, AppendError, Appended, Origin, PartitionConfig, PartitionHandle, TopicCompression,
+        TopicPartition,
+    },
+};
+
+/// From this version on topics are named by id.
+const TOPIC_IDS: i16 = 13;
+
+/// The client that may write to internal topics: Kafka's own tools.
+const ADMIN_CLIENT: &str = "__admin_client";
+
+/// Where a batch's checksum begins to count: behind the checksum itself.
+const CRC_FROM: usize = 21;
+
+/// A partition's answer on its way.
+enum Answer {
+    Ready(PartitionProduceResponse),
+    Waiting {
+        index: i32,
+        appended: BoxFuture<'static, Result<Appended, AppendError>>,
+    },
+}
+
+/// Why a partition's records are refused before the log sees them.
+struct Refusal {
+    code: ErrorCode,
+    message: String,
+    /// The records that are wrong, with what is wrong with each.
+    records: Vec<(i32, String)>,
+}
+
+impl Refusal {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            records: Vec::new(),
+        }
+    }
+}
+
+/// Answers a request. For one with acks=0 nobody reads the answer, but an error in it closes the
+/// connection.
+pub async fn handle<I: Io>(
+    broker: &Arc<Broker<I>>,
+    context: &RequestContext,
+    request: ProduceRequest,
+) -> ProduceResponse {
+    let mut begun = Vec::with_capacity(request.topic_data.len());
+    let acks = match request.acks {
+        0 => Some(Acks::None),
+        1 => Some(Acks::Leader),
+        -1 => Some(Acks::All),
+        _ => None,
+    };
+    for topic in request.topic_data {
+        let resolved = topics::resolve(
+            broker,
+            &topic.name,
+            topic.topic_id,
+            context.api_version >= TOPIC_IDS,
+        )
+        .and_then(|name| check_topic(context, name));
+        let answers: Vec<Answer> = topic
+            .partition_data
+            .into_iter()
+            .map(|data| {
+                let index = data.index;
+                let taken = match (&resolved, acks) {
+                    (_, None) => Err(Refusal::new(
+                        ErrorCode::InvalidRequiredAcks,
+                        format!("acks is {}, expected -1, 0 or 1", request.acks),
+                    )),
+                    (Err(code), _) => Err(Refusal::new(*code, "")),
+                    (Ok(name), Some(acks)) => take(broker, Arc::clone(name), data, acks),
+                };
+                match taken {
+                    Ok(appended) => Answer::Waiting { index, appended },
+                    Err(refusal) => Answer::Ready(refused(index, refusal)),
+                }
+            })
+            .collect();
+        begun.push((topic.name, topic.topic_id, answers));
+    }
+    let timeout = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
+    let mut deadline = pin!(broker.io.sleep(timeout).fuse());
+    let mut is_late = false;
+    let mut responses = Vec::with_capacity(begun.len());
+    for (name, topic_id, answers) in begun {
+        let mut partition_responses = Vec::with_capacity(answers.len());
+        for answer in answers {
+            partition_responses.push(match answer {
+                Answer::Ready(response) => response,
+                Answer::Waiting { index, appended } => {
+                    let result = if is_late {
+                        appended.now_or_never()
+                    } else {
+                        match select(appended, &mut deadline).await {
+                            Either::Left((result, _)) => Some(result),
+                            Either::Right(((), appended)) => {
+                                is_late = true;
+                                appended.now_or_never()
+                            }
+                        }
+                    };
+                    respond(index, result)
+                }
+            });
+        }
+        responses.push(TopicProduceResponse {
+            name,
+            topic_id,
+            partition_responses,
+            ..Default::default()
+        });
+    }
+    ProduceResponse {
+        responses,
+        ..Default::default()
+    }
+}
+
+/// Whether clients may write to the topic.
+fn check_topic(context: &RequestContext, name: Arc<str>) -> Result<Arc<str>, ErrorCode> {
+    let is_internal = matches!(
+        name.as_ref(),
+        "__consumer_offsets" | "__transaction_state" | "__share_group_state"
+    );
+    if is_internal && context.client_id() != ADMIN_CLIENT {
+        return Err(ErrorCode::InvalidTopicException);
+    }
+    Ok(name)
+}
+
+/// Takes one partition's append.
+fn take<I: Io>(
+    broker: &Arc<Broker<I>>,
+    topic: Arc<str>,
+    data: PartitionProduceData,
+    acks: Acks,
+) -> Result<BoxFuture<'static, Result<Appended, AppendError>>, Refusal> {
+    let name = TopicPartition::new(topic, data.index);
+    let partition = broker
+        .storage
+        .get(&name)
+        .ok_or_else(|| Refusal::new(ErrorCode::UnknownTopicOrPartition, ""))?;
+    let records = data.records.unwrap_or_default();
+    let records = prepare(&partition, records)?;
+    Ok(partition.append(records, acks, Origin::Client).boxed())
+}
+
+/// Opens the batch where the topic's configuration asks for it.
+fn prepare<I: Io>(partition: &PartitionHandle<I>, records: Bytes) -> Result<Bytes, Refusal> {
+    let config = partition.config();
+    // What is no batch at all is left to the log, which says what is wrong with it.
+    let Ok(batch) = BatchView::new(&records) else {
+        return Ok(records);
+    };
+    if batch.size() != records.len() {
+        return Ok(records);
+    }
+    if batch.header().attributes.is_transactional() {
+        return Err(Refusal::new(
+            ErrorCode::InvalidTxnState,
+            "this broker does not serve transactions",
+        ));
+    }
+    let Ok(used) = batch.compression() else {
+        return Ok(records);
+    };
+    let wanted = match config.compression {
+        TopicCompression::Codec(codec, level) if codec != used => Some((codec, level)),
+        _ => None,
+    };
+    if wanted.is_none() && !config.log.compact {
+        return Ok(records);
+    }
+    let corrupt =
+        |error: &dyn std::fmt::Display| Refusal::new(ErrorCode::CorruptMessage, error.to_string());
+    // The bytes are opened, so they are checked first.
+    batch.check_crc().map_err(|error| corrupt(&error))?;
+    let payload = batch
+        .records(decompressed_bytes_max(&config))
+        .map_err(|error| corrupt(&error))?;
+    if config.log.compact {
+        refuse_keyless(batch.header(), &payload)?;
+    }
+    let Some((codec, level)) = wanted else {
+        return Ok(records);
+    };
+    let compressed =
+        compression::compress(codec, level, &payload).map_err(|error| corrupt(&error))?;
+    Ok(with_payload(batch.header(), codec, &compressed))
+}
+
+/// How far one batch may swell when it is opened: the largest request times what the best of the
+/// codecs makes of ordinary text. A batch that claims more is taken for an attack.
+fn decompressed_bytes_max(config: &PartitionConfig) -> usize {
+    (config.log.max_message_bytes as usize)
+        .saturating_mul(32)
+        .max(32 << 20)
+}
+
+fn refuse_keyless(header: &BatchHeader, payload: &[u8]) -> Result<(), Refusal> {
+    let mut wrong = Vec::new();
+    for (at, record) in RecordIter::new(header, payload).enumerate() {
+        let record =
+            record.map_err(|error| Refusal::new(ErrorCode::CorruptMessage, error.to_string()))?;
+        if record.key.is_none() {
+            let at = i32::try_from(at).unwrap_or(i32::MAX);
+            wrong.push((
+                at,
+                "Compacted topic cannot accept message without key.".to_owned(),
+            ));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal {
+        code: ErrorCode::InvalidRecord,
+        message: "One or more records have been rejected".to_owned(),
+        records: wrong,
+    })
+}
+
+/// The batch with other bytes for its records.
+fn with_payload(header: &BatchHeader, codec: Compression, payload: &[u8]) -> Bytes {
+    let mut bytes = vec![0; HEADER_LEN + payload.len()];
+    bytes[HEADER_LEN..].copy_from_slice(payload);
+    let length = i32::try_from(bytes.len() - LOG_OVERHEAD).unwrap_or(i32::MAX);
+    let mut header = BatchHeader {
+        batch_length: length,
+        attributes: header.attributes.with_compression(codec),
+        crc: 0,
+        ..*header
+    };
+    let mut head = [0; HEADER_LEN];
+    header.write(&mut head);
+    bytes[..HEADER_LEN].copy_from_slice(&head);
+    header.crc = crc32c(&bytes[CRC_FROM..]);
+    header.write(&mut head);
+    bytes[..HEADER_LEN].copy_from_slice(&head);
+    Bytes::from(bytes)
+}
+
+fn respond(index: i32, result: Option<Result<Appended, AppendError>>) -> PartitionProduceResponse {
+    match result {
+        None => refused(index, Refusal::new(ErrorCode::RequestTimedOut, "")),
+        Some(Ok(appended)) => PartitionProduceResponse {
+            index,
+            error_code: ErrorCode::None as i16,
+            base_offset: appended.base_offset,
+            log_append_time_ms: appended.log_append_time.0,
+            log_start_offset: appended.log_start,
+            ..Default::default()
+        },
+        Some(Err(error)) => refused(
+            index,
+            Refusal::new(errors::of_append(&error), error.to_string()),
+        ),
+    }
+}
+
+fn refused(index: i32, refusal: Refusal) -> PartitionProduceResponse {
+    let record_errors =
+        refusal
+            .records
+            .into_iter()
+            .map(|(batch_index, message)| BatchIndexAndErrorMessage {
+                batch_index,
+                batch_index_error_message: Some(Str::from(message.as_str())),
+                ..Default::default()
+            });
+    PartitionProduceResponse {
+        index,
+        error_code: refusal.code as i16,
+        base_offset: -1,
+        log_append_time_ms: -1,
+        log_start_offset: -1,
+        record_errors: record_errors.collect(),
+        error_message: (!refusal.message.is_empty()).then(|| Str::from(refusal.message.as_str())),
+        ..Default::default()
+    }
+}
+
+/// Whether anything in an answer is an error.
+#[must_use]
+pub fn has_errors(response: &ProduceResponse) -> bool {
+    let partitions = response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses);
+    partitions
+        .into_iter()
+        .any(|partition| partition.error_code != ErrorCode::None as i16)
+}
