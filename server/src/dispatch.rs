@@ -21,8 +21,8 @@ use crate::{
     broker::Broker,
     context::{ConnectionInfo, RequestContext},
     handlers::{
-        api_versions, delete_records, describe_log_dirs, describe_producers, fetch,
-        init_producer_id, list_offsets, offset_for_leader_epoch, produce,
+        api_versions, configs_admin, delete_records, describe_log_dirs, describe_producers, fetch,
+        init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce, topics_admin,
     },
 };
 
@@ -241,12 +241,20 @@ apis! {
     Produce: ProduceRequest, 0..=13, produce::handle, silent_if |request| request.acks == 0, close_if produce::has_errors;
     Fetch: FetchRequest, 4..=18, fetch::handle;
     ListOffsets: ListOffsetsRequest, 1..=11, list_offsets::handle;
+    Metadata: MetadataRequest, 0..=13, metadata::handle;
     ApiVersions: ApiVersionsRequest, 0..=4, api_versions::handle;
+    CreateTopics: CreateTopicsRequest, 2..=7, topics_admin::create_topics;
+    DeleteTopics: DeleteTopicsRequest, 1..=6, topics_admin::delete_topics;
     DeleteRecords: DeleteRecordsRequest, 0..=2, delete_records::handle;
     InitProducerId: InitProducerIdRequest, 0..=5, init_producer_id::handle;
     OffsetForLeaderEpoch: OffsetForLeaderEpochRequest, 2..=4, offset_for_leader_epoch::handle;
+    AlterConfigs: AlterConfigsRequest, 0..=2, configs_admin::alter_configs;
     DescribeLogDirs: DescribeLogDirsRequest, 1..=5, describe_log_dirs::handle;
+    CreatePartitions: CreatePartitionsRequest, 0..=3, topics_admin::create_partitions;
+    IncrementalAlterConfigs: IncrementalAlterConfigsRequest, 0..=1, configs_admin::incremental_alter_configs;
+    UpdateFeatures: UpdateFeaturesRequest, 0..=2, configs_admin::update_features;
     DescribeProducers: DescribeProducersRequest, 0..=0, describe_producers::handle;
+    ListConfigResources: ListConfigResourcesRequest, 0..=1, configs_admin::list_config_resources;
 }
 
 #[allow(

@@ -12,13 +12,18 @@
 //! waits for overlaps with the requests behind it.
 
 pub mod api_versions;
+pub mod configs_admin;
 pub mod delete_records;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 mod errors;
 pub mod fetch;
 pub mod init_producer_id;
+mod internal_topics;
 pub mod list_offsets;
+pub mod metadata;
 pub mod offset_for_leader_epoch;
+mod operations;
 pub mod produce;
 mod topics;
+pub mod topics_admin;
