@@ -1,0 +1,249 @@
+//! `cargo xtask interop`: a release build driven by clients and tools that nobody here wrote.
+//!
+//! Everything is installed by package name with the ordinary clients (apt-get, pip, npm, go, mvn),
+//! into `target/interop/`. Each suite is a program under `xtask/interop/` that takes the broker's
+//! address and prints `ok NAME` or `FAILED NAME: why` a check; the same programs run against Apache
+//! Kafka with `--against ADDRESS`, which is how they were made.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::process::{Failure, cargo, root, run};
+
+const USAGE: &str = "usage: cargo xtask interop [--against ADDRESS] [SUITE...]
+suites: python, franz, sarama, js, java, tools";
+
+const SUITES: [&str; 6] = ["python", "franz", "sarama", "js", "java", "tools"];
+
+/// Longer than any suite takes on a busy machine of two cores.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// Installs, builds, starts a broker and runs the suites.
+pub(crate) fn interop(arguments: &[String]) -> Result<(), Failure> {
+    let (against, suites) = parse(arguments)?;
+    let place = Place::new()?;
+    place.install(&suites)?;
+    let mut tally = Tally::default();
+    match against {
+        Some(address) => place.run_suites(&suites, &address, None, &mut tally)?,
+        None => {
+            run(cargo().args(["build", "--release", "--package", "ottla"]))?;
+            let broker = Broker::start(&place)?;
+            let data = broker.data.clone();
+            place.run_suites(&suites, &broker.address, Some(&data), &mut tally)?;
+            tally.count("the_broker_stops_cleanly_when_told", broker.stop());
+        }
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    if tally.failed == 0 { Ok(()) } else { Err(Failure::Found("interop found differences".into())) }
+}
+
+fn parse(arguments: &[String]) -> Result<(Option<String>, Vec<&'static str>), Failure> {
+    let mut against = None;
+    let mut suites = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--against" {
+            against = Some(arguments.next().ok_or(Failure::Usage(USAGE))?.clone());
+        } else {
+            let known = SUITES.iter().find(|suite| *suite == argument);
+            suites.push(*known.ok_or(Failure::Usage(USAGE))?);
+        }
+    }
+    if suites.is_empty() {
+        suites = SUITES.to_vec();
+    }
+    Ok((against, suites))
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+}
+
+impl Tally {
+    fn count(&mut self, name: &str, outcome: Result<(), String>) {
+        match outcome {
+            Ok(()) => {
+                self.passed += 1;
+                println!("ok {name}");
+            }
+            Err(why) => {
+                self.failed += 1;
+                println!("FAILED {name}: {why}");
+            }
+        }
+    }
+}
+
+/// Where the clients are and where they are installed.
+struct Place {
+    sources: PathBuf,
+    installed: PathBuf,
+}
+
+impl Place {
+    fn new() -> Result<Self, Failure> {
+        let installed = root().join("target/interop");
+        fs::create_dir_all(&installed)
+            .map_err(|error| Failure::Start(installed.display().to_string(), error))?;
+        Ok(Self { sources: root().join("xtask/interop"), installed })
+    }
+
+    fn install(&self, suites: &[&str]) -> Result<(), Failure> {
+        let wants = |suite: &str| suites.contains(&suite);
+        if wants("tools") && Command::new("kcat").arg("-V").output().is_err() {
+            run(Command::new("apt-get").args(["update", "-q"]))?;
+            run(Command::new("apt-get").args(["install", "-y", "-q", "kcat"]))?;
+        }
+        if wants("python") && !self.installed.join("venv/ready").exists() {
+            let venv = self.installed.join("venv");
+            run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+            run(Command::new(venv.join("bin/pip")).args(["install", "-q", "confluent-kafka"]))?;
+            fs::write(venv.join("ready"), "").map_err(|e| Failure::Start("venv".into(), e))?;
+        }
+        if wants("franz") || wants("sarama") {
+            let go = self.sources.join("go");
+            run(Command::new("go").current_dir(go).args(["build", "-o"]).arg(&self.installed).args(["./franz", "./sarama"]))?;
+        }
+        if wants("js") {
+            let js = self.sources.join("js");
+            run(Command::new("npm").current_dir(js).args(["ci", "--silent", "--no-audit", "--no-fund"]))?;
+        }
+        if wants("java") || wants("tools") {
+            run(Command::new(self.sources.join("kafka")).arg("install"))?;
+        }
+        Ok(())
+    }
+
+    fn command(&self, suite: &str, address: &str, data: Option<&Path>) -> Command {
+        let mut command = match suite {
+            "python" => {
+                let mut command = Command::new(self.installed.join("venv/bin/python"));
+                command.arg(self.sources.join("python/clients.py"));
+                command
+            }
+            "js" => {
+                let mut command = Command::new("node");
+                command.arg(self.sources.join("js/clients.js"));
+                command
+            }
+            "java" => {
+                let source = self.sources.join("java/Clients.java");
+                let mut command = Command::new(self.sources.join("kafka"));
+                command.arg("java").arg(&source).env("CLIENTS_SOURCE", &source);
+                command
+            }
+            "tools" => {
+                let mut command = Command::new("python3");
+                command.arg(self.sources.join("python/tools.py"));
+                command
+            }
+            go => Command::new(self.installed.join(go)),
+        };
+        command.arg(address);
+        if let (Some(data), "tools") = (data, suite) {
+            command.arg(data);
+        }
+        command
+    }
+
+    fn run_suites(
+        &self,
+        suites: &[&str],
+        address: &str,
+        data: Option<&Path>,
+        tally: &mut Tally,
+    ) -> Result<(), Failure> {
+        for suite in suites {
+            let log = self.installed.join(format!("{suite}.err"));
+            let errors = fs::File::create(&log).map_err(|e| Failure::Start(log.display().to_string(), e))?;
+            println!("-- {suite}");
+            let mut child = self
+                .command(suite, address, data)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(errors)
+                .spawn()
+                .map_err(|error| Failure::Start((*suite).to_owned(), error))?;
+            let mut checks = 0;
+            for line in BufReader::new(child.stdout.take().into_iter().next().ok_or(Failure::Usage(USAGE))?).lines() {
+                let line = line.map_err(|error| Failure::Start((*suite).to_owned(), error))?;
+                println!("{line}");
+                checks += u32::from(line.starts_with("ok ") || line.starts_with("FAILED "));
+                tally.passed += u32::from(line.starts_with("ok "));
+                tally.failed += u32::from(line.starts_with("FAILED "));
+            }
+            let ended = child.wait().is_ok_and(|status| status.success());
+            if checks == 0 || (!ended && tally.failed == 0) {
+                tally.count(suite, Err(format!("the suite itself failed: see {}", log.display())));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A broker of the release build, in a directory of its own; killed when dropped.
+struct Broker {
+    child: Child,
+    address: String,
+    data: PathBuf,
+}
+
+impl Broker {
+    fn start(place: &Place) -> Result<Self, Failure> {
+        let failed = |error| Failure::Start("ottla".into(), error);
+        let data = place.installed.join("data");
+        if data.exists() {
+            fs::remove_dir_all(&data).map_err(failed)?;
+        }
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(failed)?.port();
+        let address = format!("127.0.0.1:{port}");
+        let log = fs::File::create(place.installed.join("broker.err")).map_err(failed)?;
+        let child = Command::new(root().join("target/release/ottla"))
+            .args(["server", "--override", &format!("listeners=PLAINTEXT://{address}")])
+            .args(["--override", &format!("log.dirs={}", data.display())])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(failed)?;
+        let broker = Self { child, address, data };
+        let end = Instant::now() + START_MAX;
+        while TcpStream::connect(&broker.address).is_err() {
+            if Instant::now() > end {
+                return Err(Failure::Found("the broker does not answer".into()));
+            }
+            std::thread::yield_now();
+        }
+        Ok(broker)
+    }
+
+    /// SIGTERM, and the status it ends with.
+    fn stop(mut self) -> Result<(), String> {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").arg(&pid).status();
+        if !told.is_ok_and(|status| status.success()) {
+            return Err("it was gone already".into());
+        }
+        match self.child.wait() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("ended with {status}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
