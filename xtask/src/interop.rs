@@ -5,6 +5,11 @@
 //! address and prints `ok NAME` or `FAILED NAME: why` a check; the same programs run against Apache
 //! Kafka with `--against ADDRESS`, which is how they were made.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "the checks' lines are the command's output"
+)]
+
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -41,7 +46,11 @@ pub(crate) fn interop(arguments: &[String]) -> Result<(), Failure> {
         }
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
-    if tally.failed == 0 { Ok(()) } else { Err(Failure::Found("interop found differences".into())) }
+    if tally.failed == 0 {
+        Ok(())
+    } else {
+        Err(Failure::Found("interop found differences".into()))
+    }
 }
 
 fn parse(arguments: &[String]) -> Result<(Option<String>, Vec<&'static str>), Failure> {
@@ -94,7 +103,10 @@ impl Place {
         let installed = root().join("target/interop");
         fs::create_dir_all(&installed)
             .map_err(|error| Failure::Start(installed.display().to_string(), error))?;
-        Ok(Self { sources: root().join("xtask/interop"), installed })
+        Ok(Self {
+            sources: root().join("xtask/interop"),
+            installed,
+        })
     }
 
     fn install(&self, suites: &[&str]) -> Result<(), Failure> {
@@ -111,11 +123,20 @@ impl Place {
         }
         if wants("franz") || wants("sarama") {
             let go = self.sources.join("go");
-            run(Command::new("go").current_dir(go).args(["build", "-o"]).arg(&self.installed).args(["./franz", "./sarama"]))?;
+            run(Command::new("go")
+                .current_dir(go)
+                .args(["build", "-o"])
+                .arg(&self.installed)
+                .args(["./franz", "./sarama"]))?;
         }
         if wants("js") {
             let js = self.sources.join("js");
-            run(Command::new("npm").current_dir(js).args(["ci", "--silent", "--no-audit", "--no-fund"]))?;
+            run(Command::new("npm").current_dir(js).args([
+                "ci",
+                "--silent",
+                "--no-audit",
+                "--no-fund",
+            ]))?;
         }
         if wants("java") || wants("tools") {
             run(Command::new(self.sources.join("kafka")).arg("install"))?;
@@ -138,7 +159,10 @@ impl Place {
             "java" => {
                 let source = self.sources.join("java/Clients.java");
                 let mut command = Command::new(self.sources.join("kafka"));
-                command.arg("java").arg(&source).env("CLIENTS_SOURCE", &source);
+                command
+                    .arg("java")
+                    .arg(&source)
+                    .env("CLIENTS_SOURCE", &source);
                 command
             }
             "tools" => {
@@ -164,7 +188,8 @@ impl Place {
     ) -> Result<(), Failure> {
         for suite in suites {
             let log = self.installed.join(format!("{suite}.err"));
-            let errors = fs::File::create(&log).map_err(|e| Failure::Start(log.display().to_string(), e))?;
+            let errors =
+                fs::File::create(&log).map_err(|e| Failure::Start(log.display().to_string(), e))?;
             println!("-- {suite}");
             let mut child = self
                 .command(suite, address, data)
@@ -174,7 +199,16 @@ impl Place {
                 .spawn()
                 .map_err(|error| Failure::Start((*suite).to_owned(), error))?;
             let mut checks = 0;
-            for line in BufReader::new(child.stdout.take().into_iter().next().ok_or(Failure::Usage(USAGE))?).lines() {
+            for line in BufReader::new(
+                child
+                    .stdout
+                    .take()
+                    .into_iter()
+                    .next()
+                    .ok_or(Failure::Usage(USAGE))?,
+            )
+            .lines()
+            {
                 let line = line.map_err(|error| Failure::Start((*suite).to_owned(), error))?;
                 println!("{line}");
                 checks += u32::from(line.starts_with("ok ") || line.starts_with("FAILED "));
@@ -183,7 +217,10 @@ impl Place {
             }
             let ended = child.wait().is_ok_and(|status| status.success());
             if checks == 0 || (!ended && tally.failed == 0) {
-                tally.count(suite, Err(format!("the suite itself failed: see {}", log.display())));
+                tally.count(
+                    suite,
+                    Err(format!("the suite itself failed: see {}", log.display())),
+                );
             }
         }
         Ok(())
@@ -204,18 +241,29 @@ impl Broker {
         if data.exists() {
             fs::remove_dir_all(&data).map_err(failed)?;
         }
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(failed)?.port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .map_err(failed)?
+            .port();
         let address = format!("127.0.0.1:{port}");
         let log = fs::File::create(place.installed.join("broker.err")).map_err(failed)?;
         let child = Command::new(root().join("target/release/ottla"))
-            .args(["server", "--override", &format!("listeners=PLAINTEXT://{address}")])
+            .args([
+                "server",
+                "--override",
+                &format!("listeners=PLAINTEXT://{address}"),
+            ])
             .args(["--override", &format!("log.dirs={}", data.display())])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .map_err(failed)?;
-        let broker = Self { child, address, data };
+        let broker = Self {
+            child,
+            address,
+            data,
+        };
         let end = Instant::now() + START_MAX;
         while TcpStream::connect(&broker.address).is_err() {
             if Instant::now() > end {

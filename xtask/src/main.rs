@@ -6,6 +6,7 @@
 use std::{env, process::ExitCode};
 
 mod check;
+mod interop;
 mod process;
 mod sim;
 mod test;
@@ -18,6 +19,7 @@ usage: cargo xtask COMMAND
             --seeds N     how many seeds the simulator runs (200)
             --no-sim      leave the simulator out
   check     formatting, clippy and docs, warnings denied
+  interop   a release build driven by real clients and Apache Kafka's tools
   tidy      what neither the compiler nor clippy can hold
   sim ...   the simulator: the same as `cargo sim ...`
 ";
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let outcome = match command.as_str() {
         "test" => test::run(&rest),
         "check" => check::run(),
+        "interop" => interop::interop(&rest),
         "tidy" => tidy::run(),
         "sim" => sim::run(&rest),
         _ => Err(process::Failure::Usage(USAGE)),
