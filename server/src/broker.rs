@@ -11,31 +11,17 @@ use ottla_io::Io;
 use ottla_wire::Str;
 
 use crate::{
-    coordinator::{GroupSettings, Groups},
+    coordinator::Groups,
     handlers::fetch::FetchSessions,
-    metadata::{self, Metadata, MetadataSettings},
+    metadata::{self, Metadata},
     metrics::Metrics,
-    net::{NetSettings, Network},
-    storage::{OpenError, Storage, StorageSettings},
+    net::Network,
+    settings::BrokerSettings,
+    storage::{OpenError, Storage},
 };
 
 /// Kafka's default of `max.incremental.fetch.session.cache.slots`.
 const FETCH_SESSIONS_MAX: usize = 1000;
-
-/// What a broker is told when it starts.
-#[derive(Clone, Debug)]
-pub struct BrokerSettings {
-    /// `node.id`.
-    pub node_id: i32,
-    /// Listeners and their bounds.
-    pub net: NetSettings,
-    /// Log directories and their bounds.
-    pub storage: StorageSettings,
-    /// The metadata quorum, and what this broker tells of itself.
-    pub metadata: MetadataSettings,
-    /// The groups.
-    pub groups: GroupSettings,
-}
 
 /// What a node holds.
 pub struct Broker<I: Io> {
@@ -129,6 +115,7 @@ impl<I: Io> Broker<I> {
         match broker.listen().await {
             Ok(network) => Ok(RunningBroker { broker, network }),
             Err(error) => {
+                broker.groups.shutdown();
                 broker.storage.shutdown().await;
                 Err(error)
             }
@@ -179,6 +166,7 @@ impl<I: Io> RunningBroker<I> {
     /// written and marked as cleanly shut down.
     pub async fn shutdown(self) {
         self.network.shutdown(&self.broker).await;
+        self.broker.groups.shutdown();
         self.broker.storage.shutdown().await;
     }
 }

@@ -14,7 +14,9 @@ pub mod handlers;
 pub mod metadata;
 pub mod metrics;
 pub mod net;
+pub mod settings;
 pub mod storage;
 
-pub use broker::{Broker, BrokerSettings, RunningBroker, StartError};
+pub use broker::{Broker, RunningBroker, StartError};
 pub use context::RequestContext;
+pub use settings::BrokerSettings;

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use ottla_core::metadata::features::{FINALIZED, KRAFT};
 use ottla_io::Io;
 use ottla_wire::{
-    ErrorCode,
-    messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse},
+    ErrorCode, Str,
+    messages::{
+        ApiKey, ApiVersionsRequest, ApiVersionsResponse,
+        api_versions_response::{FinalizedFeatureKey, SupportedFeatureKey},
+    },
 };
 
 use crate::{
@@ -35,9 +39,32 @@ pub async fn handle<I: Io>(
             version: request.client_software_version.as_str().to_owned(),
         });
     }
-    let _ = broker;
+    // Older clients cannot read a feature whose lowest level is 0 (KAFKA-17492).
+    let supported = FINALIZED
+        .iter()
+        .chain([&KRAFT])
+        .filter(|feature| context.api_version >= 4 || feature.supported.min > 0)
+        .map(|feature| SupportedFeatureKey {
+            name: Str::from_static(feature.name),
+            min_version: feature.supported.min,
+            max_version: feature.supported.max,
+            ..Default::default()
+        });
+    let epoch = broker.metadata.applied_offset();
+    let image = broker.metadata.image();
+    let finalized = image.features().iter().filter(|(_, level)| **level != 0);
     ApiVersionsResponse {
         api_keys: dispatch::advertised(),
+        supported_features: supported.collect(),
+        finalized_features_epoch: epoch,
+        finalized_features: finalized
+            .map(|(name, &level)| FinalizedFeatureKey {
+                name: name.clone(),
+                max_version_level: level,
+                min_version_level: level,
+                ..Default::default()
+            })
+            .collect(),
         ..Default::default()
     }
 }

@@ -13,7 +13,7 @@ use ottla_core::limits::FRAME_BYTES_MAX;
 pub(crate) use self::listener::Network;
 
 /// The network's part of the broker's configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetSettings {
     /// `listeners`.
     pub listeners: Vec<ListenerSettings>,

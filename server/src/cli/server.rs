@@ -1,0 +1,131 @@
+//! `ottla server`, and `ottla` alone: runs a broker until SIGTERM or SIGINT.
+
+use std::{fs, io::Write, path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use ottla::{
+    Broker, BrokerSettings, RunningBroker,
+    config::{BrokerConfig, ConfigError},
+};
+use ottla_io::real::{self, RealIo};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+use super::metrics_http;
+
+/// What `ottla server` is given.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ServerArgs {
+    /// A server.properties file, as it is written for Apache Kafka.
+    file: Option<PathBuf>,
+    /// A configuration that is stronger than the file's; may be repeated.
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// Runs a broker to its end. Fails with one line on standard error.
+pub(crate) fn run(args: &ServerArgs) -> ExitCode {
+    let config = match read(args) {
+        Ok(config) => config,
+        Err(reason) => return fail(&reason),
+    };
+    // With no file somebody is trying things out: then only what matters is shown.
+    let level = if args.file.is_some() { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    for key in &config.unknown_keys {
+        warn!(key, "an unknown configuration key is ignored");
+    }
+    match real::run(|io| serve(io, config)) {
+        Ok(code) => code,
+        Err(error) => fail(&format!("the runtime cannot start: {error}")),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is read before there is a backend"
+)]
+fn read(args: &ServerArgs) -> Result<BrokerConfig, String> {
+    let refused = |error: ConfigError| error.to_string();
+    let Some(path) = &args.file else {
+        return BrokerConfig::single_node(&args.overrides).map_err(refused);
+    };
+    let file = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    BrokerConfig::from_properties(&file, &args.overrides)
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+async fn serve(io: RealIo, config: BrokerConfig) -> ExitCode {
+    let running = match Broker::start(io.clone(), BrokerSettings::new(&config)).await {
+        Ok(running) => running,
+        Err(error) => return fail(&error.to_string()),
+    };
+    if let Some(address) = &config.metrics_address
+        && let Err(error) = metrics_http::serve(&io, address, &running).await
+    {
+        running.shutdown().await;
+        return fail(&format!("ottla.metrics.listeners: {address}: {error}"));
+    }
+    if let Err(error) = first_screen(&config, &running) {
+        info!(%error, "nobody reads standard output");
+    }
+    let mut metadata_failed = running.broker().metadata.failed();
+    let code = tokio::select! {
+        biased;
+        signal = io.terminated() => match signal {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("signals cannot be received: {error}")),
+        },
+        failed = metadata_failed.wait_for(Option::is_some) => {
+            let reason = failed.ok().and_then(|reason| reason.clone()).unwrap_or_default();
+            error!(%reason, "the metadata log cannot be written any more: this node ends");
+            ExitCode::FAILURE
+        }
+    };
+    info!("shutting down");
+    running.shutdown().await;
+    info!("shut down");
+    code
+}
+
+/// What a person who starts it for the first time wants to know.
+fn first_screen(config: &BrokerConfig, running: &RunningBroker<RealIo>) -> std::io::Result<()> {
+    let addresses: Vec<String> = running
+        .addresses()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let folders: Vec<String> = config
+        .log_dirs
+        .iter()
+        .map(|folder| fs::canonicalize(folder).unwrap_or_else(|_| folder.clone()))
+        .map(|folder| folder.display().to_string())
+        .collect();
+    let address = addresses.first().cloned().unwrap_or_default();
+    let cluster = running.broker().metadata.cluster_id().clone();
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "Ottla {} (Apache Kafka 4.3 protocol)",
+        env!("CARGO_PKG_VERSION")
+    )?;
+    writeln!(out, "  listening  {}", addresses.join(", "))?;
+    writeln!(out, "  data       {}", folders.join(", "))?;
+    writeln!(out, "  cluster    {} (node {})", &*cluster, config.node_id)?;
+    writeln!(
+        out,
+        "  produce    echo hello | kcat -P -b {address} -t greetings"
+    )?;
+    writeln!(out, "  consume    kcat -C -b {address} -t greetings")?;
+    writeln!(out, "  stop       Ctrl-C")?;
+    out.flush()
+}
+
+fn fail(reason: &str) -> ExitCode {
+    eprintln!("ottla: {reason}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,142 @@
+//! From the configuration, all text, to what each part of the broker is told.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use ottla_core::{
+    config::{Entries, Layers, listeners::Listener},
+    limits::FRAME_BYTES_MAX,
+};
+
+use crate::{
+    config::BrokerConfig,
+    coordinator::GroupSettings,
+    metadata::{MetadataSettings, partition_config},
+    net::{ListenerSettings, NetSettings},
+    storage::{PartitionConfig, StorageSettings},
+};
+
+/// How long a clean shutdown waits for requests under way: longer than a consumer's usual long
+/// poll (half a second), shorter than what a service manager waits for (ten seconds and more).
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// What a broker is told when it starts.
+#[derive(Clone, Debug)]
+pub struct BrokerSettings {
+    /// `node.id`.
+    pub node_id: i32,
+    /// Listeners and their bounds.
+    pub net: NetSettings,
+    /// Log directories and their bounds.
+    pub storage: StorageSettings,
+    /// The metadata quorum, and what this broker tells of itself.
+    pub metadata: MetadataSettings,
+    /// The groups.
+    pub groups: GroupSettings,
+}
+
+impl BrokerSettings {
+    /// From the broker's configuration.
+    #[must_use]
+    pub fn new(config: &BrokerConfig) -> Self {
+        let none = Entries::new();
+        let layers = Layers {
+            broker: &none,
+            cluster: &none,
+            file: &config.entries,
+        };
+        Self {
+            node_id: config.node_id,
+            net: NetSettings::new(config),
+            storage: storage(config, &layers),
+            metadata: MetadataSettings::new(config),
+            groups: GroupSettings::from_layers(config.node_id, &layers),
+        }
+    }
+}
+
+impl NetSettings {
+    /// From the broker's configuration.
+    #[must_use]
+    pub fn new(config: &BrokerConfig) -> Self {
+        let listener = |listener: &Listener| ListenerSettings {
+            name: Arc::from(listener.name.as_str()),
+            host: listener.host.clone(),
+            port: listener.port,
+        };
+        let frame_max = config.get_usize("socket.request.max.bytes");
+        Self {
+            listeners: config.listeners.iter().map(listener).collect(),
+            socket_request_max_bytes: frame_max.min(FRAME_BYTES_MAX),
+            max_connections: config.get_usize("max.connections"),
+            max_connections_per_ip: config.get_usize("max.connections.per.ip"),
+            max_connections_per_ip_overrides: per_ip_overrides(config),
+            connections_max_idle: idle(config.get_i64("connections.max.idle.ms")),
+            shutdown_grace: SHUTDOWN_GRACE,
+        }
+    }
+}
+
+/// `127.0.0.1:200,..`; a host name there is left out, as it would have to be resolved over and over.
+fn per_ip_overrides(config: &BrokerConfig) -> BTreeMap<IpAddr, usize> {
+    let pair = |text: String| {
+        let (ip, max) = text.rsplit_once(':')?;
+        let ip: IpAddr = ip.trim_matches(['[', ']']).parse().ok()?;
+        Some((ip, max.parse().ok()?))
+    };
+    config
+        .get_list("max.connections.per.ip.overrides")
+        .into_iter()
+        .filter_map(pair)
+        .collect()
+}
+
+/// A negative time means never, as at Kafka.
+fn idle(ms: i64) -> Duration {
+    u64::try_from(ms).map_or(Duration::MAX, Duration::from_millis)
+}
+
+fn storage(config: &BrokerConfig, layers: &Layers<'_>) -> StorageSettings {
+    let mut metadata_config = PartitionConfig::default();
+    // Only a snapshot makes records of the metadata log superfluous.
+    metadata_config.log.delete = false;
+    metadata_config.log.retention_ms = None;
+    metadata_config.log.segment_bytes = u32::try_from(config.get_i64("metadata.log.segment.bytes"))
+        .unwrap_or(metadata_config.log.segment_bytes);
+    StorageSettings {
+        metadata_log_dir: Some(config.metadata_log_dir.clone()),
+        cluster_id: config.cluster_id.clone(),
+        recovery_threads_per_data_dir: config.get_usize("num.recovery.threads.per.data.dir").max(1),
+        checkpoint_interval: config.get_ms("log.flush.offset.checkpoint.interval.ms"),
+        delete_delay: config.get_ms("log.segment.delete.delay.ms"),
+        default_config: partition_config(layers, &Entries::new()),
+        metadata_config,
+        ..StorageSettings::new(config.node_id, config.log_dirs.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_kafkas() {
+        let settings = BrokerSettings::new(&BrokerConfig::single_node(&[]).unwrap());
+        assert_eq!(settings.net, NetSettings::default());
+        assert!(!settings.storage.metadata_config.log.delete);
+        assert_eq!(settings.storage.default_config.log.segment_bytes, 1 << 30);
+    }
+
+    #[test]
+    fn bounds_of_connections_are_taken() {
+        let overrides = [
+            "max.connections=7".to_owned(),
+            "max.connections.per.ip.overrides=10.0.0.1:3,localhost:4".to_owned(),
+            "connections.max.idle.ms=-1".to_owned(),
+        ];
+        let settings = NetSettings::new(&BrokerConfig::single_node(&overrides).unwrap());
+        let one = BTreeMap::from([(IpAddr::from([10, 0, 0, 1]), 3)]);
+        assert_eq!(settings.max_connections, 7);
+        assert_eq!(settings.max_connections_per_ip_overrides, one);
+        assert_eq!(settings.connections_max_idle, Duration::MAX);
+    }
+}
