@@ -34,6 +34,8 @@ mod rewrite;
 mod shard;
 mod subscription;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod timer;
 
 pub use classic::GroupState;
