@@ -132,10 +132,8 @@ impl GroupShard {
     }
 
     pub(super) fn offset_fetch(&self, request: &OffsetFetch) -> Vec<FetchedTopic> {
-        let group = self
-            .groups
-            .get(&request.group_id)
-            .filter(|g| !g.classic.is(GroupState::Dead));
+        // A group that is being deleted has its offsets until their tombstones are durable.
+        let group = self.groups.get(&request.group_id);
         let Some(topics) = &request.topics else {
             return group
                 .map(|g| self.fetch_all(g, request))

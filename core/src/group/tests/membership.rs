@@ -5,14 +5,24 @@ use super::*;
 #[test]
 fn a_new_member_is_told_its_id_before_it_may_join() {
     let mut f = Fixture::new();
-    let request = JoinGroup { requires_member_id: true, ..f.join_request("g", "") };
+    let request = JoinGroup {
+        requires_member_id: true,
+        ..f.join_request("g", "")
+    };
     let ticket = f.send(Request::Join(request.clone()));
     let told = f.joined(ticket);
     assert_eq!(told.error, Some(GroupError::MemberIdRequired));
-    assert!(told.member_id.starts_with("client-00000000-0000-"), "{}", told.member_id);
+    assert!(
+        told.member_id.starts_with("client-00000000-0000-"),
+        "{}",
+        told.member_id
+    );
     assert_eq!(told.member_id.len(), "client-".len() + 36);
 
-    let again = f.send(Request::Join(JoinGroup { member_id: told.member_id.clone(), ..request }));
+    let again = f.send(Request::Join(JoinGroup {
+        member_id: told.member_id.clone(),
+        ..request
+    }));
     f.pass(DELAY);
     let joined = f.joined(again);
     assert_eq!((joined.error, joined.generation_id), (None, 1));
@@ -36,8 +46,16 @@ fn the_leader_alone_is_told_who_the_members_are() {
     let mut f = Fixture::new();
     let members = f.stable("g", 3);
     assert_eq!(members[0].members.len(), 3);
-    assert!(members[1..].iter().all(|m| m.members.is_empty() && m.leader == members[0].member_id));
-    assert!(members.iter().all(|m| m.protocol_name == Some("range".into())));
+    assert!(
+        members[1..]
+            .iter()
+            .all(|m| m.members.is_empty() && m.leader == members[0].member_id)
+    );
+    assert!(
+        members
+            .iter()
+            .all(|m| m.protocol_name == Some("range".into()))
+    );
 }
 
 #[test]
@@ -46,7 +64,10 @@ fn the_protocol_that_most_members_prefer_wins() {
     let all: [&[&str]; 3] = [&["a", "b"], &["b", "a", "c"], &["b", "a"]];
     let tickets = all.map(|names| {
         let protocols = names.iter().map(|name| protocol(name, &["t"])).collect();
-        let request = JoinGroup { protocols, ..f.join_request("g", "") };
+        let request = JoinGroup {
+            protocols,
+            ..f.join_request("g", "")
+        };
         f.send(Request::Join(request))
     });
     f.pass(DELAY + DELAY);
@@ -61,14 +82,29 @@ fn members_that_share_no_protocol_or_type_do_not_get_in() {
     f.stable("g", 1);
     let other = alloc::vec![protocol("other", &["t"])];
     let strangers = [
-        JoinGroup { protocols: other, ..f.join_request("g", "") },
-        JoinGroup { protocol_type: "connect".into(), ..f.join_request("g", "") },
-        JoinGroup { protocols: Vec::new(), ..f.join_request("new", "") },
-        JoinGroup { protocol_type: Str::new(), ..f.join_request("new", "") },
+        JoinGroup {
+            protocols: other,
+            ..f.join_request("g", "")
+        },
+        JoinGroup {
+            protocol_type: "connect".into(),
+            ..f.join_request("g", "")
+        },
+        JoinGroup {
+            protocols: Vec::new(),
+            ..f.join_request("new", "")
+        },
+        JoinGroup {
+            protocol_type: Str::new(),
+            ..f.join_request("new", "")
+        },
     ];
     for stranger in strangers {
         let ticket = f.send(Request::Join(stranger));
-        assert_eq!(f.joined(ticket).error, Some(GroupError::InconsistentGroupProtocol));
+        assert_eq!(
+            f.joined(ticket).error,
+            Some(GroupError::InconsistentGroupProtocol)
+        );
     }
     assert_eq!(f.state("new"), None);
 }
@@ -89,16 +125,25 @@ fn an_empty_group_id_is_refused() {
 fn a_session_time_out_outside_of_the_bounds_is_refused() {
     let mut f = Fixture::new();
     for session_timeout_ms in [-1, 5_999, 1_800_001] {
-        let request = JoinGroup { session_timeout_ms, ..f.join_request("g", "") };
+        let request = JoinGroup {
+            session_timeout_ms,
+            ..f.join_request("g", "")
+        };
         let ticket = f.send(Request::Join(request));
-        assert_eq!(f.joined(ticket).error, Some(GroupError::InvalidSessionTimeout));
+        assert_eq!(
+            f.joined(ticket).error,
+            Some(GroupError::InvalidSessionTimeout)
+        );
     }
     assert_eq!(f.state("g"), None);
 }
 
 #[test]
 fn a_full_group_turns_new_members_away() {
-    let mut f = Fixture::with(GroupConfig { max_size: 2, ..GroupConfig::default() });
+    let mut f = Fixture::with(GroupConfig {
+        max_size: 2,
+        ..GroupConfig::default()
+    });
     let members = f.stable("g", 2);
     let third = f.join("g", "");
     assert_eq!(f.joined(third).error, Some(GroupError::GroupMaxSizeReached));
@@ -113,8 +158,14 @@ fn a_group_loaded_over_its_size_lets_the_first_who_join_again_stay() {
     f.crash();
     assert_eq!(f.state("g"), Some(GroupState::PreparingRebalance));
     let tickets: Vec<Ticket> = members.iter().map(|m| f.join("g", &m.member_id)).collect();
-    assert_eq!(f.joined(tickets[2]).error, Some(GroupError::GroupMaxSizeReached));
-    assert_eq!(f.joined(tickets[0]).generation_id, members[0].generation_id + 1);
+    assert_eq!(
+        f.joined(tickets[2]).error,
+        Some(GroupError::GroupMaxSizeReached)
+    );
+    assert_eq!(
+        f.joined(tickets[0]).generation_id,
+        members[0].generation_id + 1
+    );
     assert_eq!(f.joined(tickets[1]).error, None);
 }
 
@@ -128,7 +179,11 @@ fn a_follower_waits_for_the_leaders_assignment() {
     let [leader, follower] = joined;
     let waiting = f.sync("g", &follower, &[]);
     assert_eq!(f.answer(waiting), None);
-    let ticket = f.sync("g", &leader, &[(&follower.member_id, "mine"), ("stranger", "x")]);
+    let ticket = f.sync(
+        "g",
+        &leader,
+        &[(&follower.member_id, "mine"), ("stranger", "x")],
+    );
     assert_eq!(f.synced(waiting), Ok("mine".into()));
     // The leader left itself out.
     assert_eq!(f.synced(ticket), Ok("".into()));
@@ -142,7 +197,10 @@ fn an_assignment_is_handed_out_only_once_it_is_durable() {
     let leader = f.joined(ticket);
     f.is_durable_at_once = false;
     let first = f.sync("g", &leader, &[(&leader.member_id, "one")]);
-    assert_eq!((f.answer(first), f.state("g")), (None, Some(GroupState::CompletingRebalance)));
+    assert_eq!(
+        (f.answer(first), f.state("g")),
+        (None, Some(GroupState::CompletingRebalance))
+    );
     // Its client gives up and asks again, with another assignment: the one under way counts.
     let second = f.sync("g", &leader, &[(&leader.member_id, "two")]);
     assert_eq!(f.synced(first), Err(GroupError::RebalanceInProgress));
@@ -158,11 +216,17 @@ fn an_assignment_that_cannot_be_written_makes_everyone_join_again() {
     let leader = f.joined(ticket);
     f.is_durable_at_once = false;
     for (failure, error) in [
-        (AppendFailure::NotAvailable, GroupError::CoordinatorNotAvailable),
+        (
+            AppendFailure::NotAvailable,
+            GroupError::CoordinatorNotAvailable,
+        ),
         (AppendFailure::NotLeader, GroupError::NotCoordinator),
         (AppendFailure::TooLarge, GroupError::UnknownServerError),
     ] {
-        let now = JoinAnswer { generation_id: f.generation("g"), ..leader.clone() };
+        let now = JoinAnswer {
+            generation_id: f.generation("g"),
+            ..leader.clone()
+        };
         let ticket = f.sync("g", &now, &[(&leader.member_id, "one")]);
         assert!(f.fail_one(failure));
         assert_eq!(f.synced(ticket), Err(error));
@@ -196,11 +260,23 @@ fn an_assignment_that_a_rebalance_overtook_is_not_handed_out() {
 fn requests_of_another_generation_or_stranger_are_refused() {
     let mut f = Fixture::new();
     let members = f.stable("g", 1);
-    let old = JoinAnswer { generation_id: 0, ..members[0].clone() };
-    let stranger = JoinAnswer { member_id: "x".into(), ..members[0].clone() };
+    let old = JoinAnswer {
+        generation_id: 0,
+        ..members[0].clone()
+    };
+    let stranger = JoinAnswer {
+        member_id: "x".into(),
+        ..members[0].clone()
+    };
     assert_eq!(f.heartbeat("g", &old), Err(GroupError::IllegalGeneration));
-    assert_eq!(f.heartbeat("g", &stranger), Err(GroupError::UnknownMemberId));
-    assert_eq!(f.heartbeat("none", &stranger), Err(GroupError::UnknownMemberId));
+    assert_eq!(
+        f.heartbeat("g", &stranger),
+        Err(GroupError::UnknownMemberId)
+    );
+    assert_eq!(
+        f.heartbeat("none", &stranger),
+        Err(GroupError::UnknownMemberId)
+    );
     let ticket = f.sync("g", &old, &[]);
     assert_eq!(f.synced(ticket), Err(GroupError::IllegalGeneration));
     let ticket = f.sync("g", &stranger, &[]);
@@ -229,8 +305,14 @@ fn a_sync_that_names_another_protocol_is_refused() {
         (Some("connect"), Some("range"), false),
         (Some("consumer"), Some("sticky"), false),
     ] {
-        let Response::Sync(answer) = f.ask(Request::Sync(sync(kind, name))) else { panic!() };
-        let expected = if fits { None } else { Some(GroupError::InconsistentGroupProtocol) };
+        let Response::Sync(answer) = f.ask(Request::Sync(sync(kind, name))) else {
+            panic!()
+        };
+        let expected = if fits {
+            None
+        } else {
+            Some(GroupError::InconsistentGroupProtocol)
+        };
         assert_eq!(answer.err(), expected);
     }
 }
@@ -241,15 +323,25 @@ fn a_new_member_makes_the_others_join_again() {
     let members = f.stable("g", 2);
     let new = f.join("g", "");
     assert_eq!(f.answer(new), None);
-    assert_eq!(f.heartbeat("g", &members[0]), Err(GroupError::RebalanceInProgress));
+    assert_eq!(
+        f.heartbeat("g", &members[0]),
+        Err(GroupError::RebalanceInProgress)
+    );
     let ticket = f.sync("g", &members[0], &[]);
     assert_eq!(f.synced(ticket), Err(GroupError::RebalanceInProgress));
     // They may still commit what they have.
     assert_eq!(f.commit("g", Some(&members[0]), 7), Ok(()));
-    let tickets = [new, f.join("g", &members[0].member_id), f.join("g", &members[1].member_id)];
+    let tickets = [
+        new,
+        f.join("g", &members[0].member_id),
+        f.join("g", &members[1].member_id),
+    ];
     let joined = f.sync_all("g", &tickets);
     assert!(joined.iter().all(|j| j.generation_id == 2));
-    assert_eq!(f.commit("g", Some(&members[0]), 8), Err(GroupError::IllegalGeneration));
+    assert_eq!(
+        f.commit("g", Some(&members[0]), 8),
+        Err(GroupError::IllegalGeneration)
+    );
 }
 
 #[test]
@@ -306,8 +398,14 @@ fn the_last_to_leave_leaves_an_empty_group() {
     assert_eq!(f.state("g"), Some(GroupState::Empty));
     assert_eq!(f.generation("g"), 2);
     f.crash();
-    assert_eq!((f.state("g"), f.generation("g")), (Some(GroupState::Empty), 2));
-    assert_eq!(f.heartbeat("g", &members[0]), Err(GroupError::UnknownMemberId));
+    assert_eq!(
+        (f.state("g"), f.generation("g")),
+        (Some(GroupState::Empty), 2)
+    );
+    assert_eq!(
+        f.heartbeat("g", &members[0]),
+        Err(GroupError::UnknownMemberId)
+    );
 }
 
 #[test]
@@ -322,7 +420,10 @@ fn a_member_that_leaves_while_it_joins_is_answered() {
 #[test]
 fn a_pending_member_that_leaves_leaves_nothing() {
     let mut f = Fixture::new();
-    let request = JoinGroup { requires_member_id: true, ..f.join_request("g", "") };
+    let request = JoinGroup {
+        requires_member_id: true,
+        ..f.join_request("g", "")
+    };
     let ticket = f.send(Request::Join(request));
     let told = f.joined(ticket);
     assert_eq!(f.leave("g", &told.member_id), Ok(()));
@@ -366,14 +467,23 @@ fn everyone_who_waits_is_told_when_the_groups_move_elsewhere() {
     assert_eq!(f.committed(committing), Err(GroupError::NotCoordinator));
     assert_eq!(f.shard.next_timer(), None);
     f.commit_all();
-    assert_eq!(f.heartbeat("g", &members[0]), Err(GroupError::NotCoordinator));
+    assert_eq!(
+        f.heartbeat("g", &members[0]),
+        Err(GroupError::NotCoordinator)
+    );
 }
 
 #[test]
 fn while_the_log_is_read_requests_are_put_off_but_heartbeats_are_not() {
     let mut f = Fixture::loading(GroupConfig::default());
     let ticket = f.join("g", "");
-    assert_eq!(f.joined(ticket).error, Some(GroupError::CoordinatorLoadInProgress));
-    assert_eq!(f.commit("g", None, 1), Err(GroupError::CoordinatorLoadInProgress));
+    assert_eq!(
+        f.joined(ticket).error,
+        Some(GroupError::CoordinatorLoadInProgress)
+    );
+    assert_eq!(
+        f.commit("g", None, 1),
+        Err(GroupError::CoordinatorLoadInProgress)
+    );
     assert_eq!(f.heartbeat("g", &JoinAnswer::default()), Ok(()));
 }

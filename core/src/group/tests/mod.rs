@@ -62,7 +62,10 @@ impl Fixture {
         Self {
             shard: GroupShard::new(config.clone()),
             config,
-            now: Now { monotonic: Instant(0), wall: Timestamp(1_000_000_000_000) },
+            now: Now {
+                monotonic: Instant(0),
+                wall: Timestamp(1_000_000_000_000),
+            },
             log: VecDeque::new(),
             next_offset: 0,
             in_flight: VecDeque::new(),
@@ -85,7 +88,10 @@ impl Fixture {
                     assert_eq!(earlier, None, "{ticket:?} is answered twice");
                 }
                 Output::AdvanceLogStart { offset } => {
-                    assert!(offset <= self.next_offset, "the log's start is behind its end");
+                    assert!(
+                        offset <= self.next_offset,
+                        "the log's start is behind its end"
+                    );
                     self.log.retain(|(at, _)| *at >= offset);
                 }
             }
@@ -97,7 +103,9 @@ impl Fixture {
 
     /// The oldest append becomes durable.
     fn commit_one(&mut self) -> bool {
-        let Some((sequence, records)) = self.in_flight.pop_front() else { return false };
+        let Some((sequence, records)) = self.in_flight.pop_front() else {
+            return false;
+        };
         let offset = self.next_offset;
         for record in records {
             self.log.push_back((self.next_offset, record));
@@ -113,7 +121,9 @@ impl Fixture {
 
     /// The oldest append fails and leaves nothing.
     fn fail_one(&mut self, failure: AppendFailure) -> bool {
-        let Some((sequence, _)) = self.in_flight.pop_front() else { return false };
+        let Some((sequence, _)) = self.in_flight.pop_front() else {
+            return false;
+        };
         self.step(Input::AppendFailed { sequence, failure });
         true
     }
@@ -121,8 +131,15 @@ impl Fixture {
     fn send_as(&mut self, client: &str, request: Request) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let client = Client { id: client.into(), host: "/127.0.0.1".into() };
-        self.step(Input::Request { ticket, client, request });
+        let client = Client {
+            id: client.into(),
+            host: "/127.0.0.1".into(),
+        };
+        self.step(Input::Request {
+            ticket,
+            client,
+            request,
+        });
         ticket
     }
 
@@ -160,7 +177,11 @@ impl Fixture {
         self.shard = GroupShard::new(self.config.clone());
         self.in_flight.clear();
         for (offset, record) in self.log.clone() {
-            self.step(Input::Loaded { record, offset, producer_id: None });
+            self.step(Input::Loaded {
+                record,
+                offset,
+                producer_id: None,
+            });
         }
         self.step(Input::LoadDone);
     }
@@ -237,8 +258,14 @@ impl Fixture {
     }
 
     fn leave(&mut self, group: &str, member: &str) -> Result<(), GroupError> {
-        let members = alloc::vec![MemberIdentity { member_id: member.into(), group_instance_id: None }];
-        match self.ask(Request::Leave(LeaveGroup { group_id: group.into(), members })) {
+        let members = alloc::vec![MemberIdentity {
+            member_id: member.into(),
+            group_instance_id: None
+        }];
+        match self.ask(Request::Leave(LeaveGroup {
+            group_id: group.into(),
+            members,
+        })) {
             Response::Leave(Ok(results)) => results[0].1,
             Response::Leave(Err(error)) => Err(error),
             other => panic!("{other:?}"),
@@ -253,7 +280,10 @@ impl Fixture {
             member_id: by.map(|j| j.member_id.clone()).unwrap_or_default(),
             retention_time_ms: -1,
             topics: alloc::vec![CommitTopic {
-                topic: TopicName { name: "t".into(), id: Uuid::ZERO },
+                topic: TopicName {
+                    name: "t".into(),
+                    id: Uuid::ZERO
+                },
                 partitions: alloc::vec![CommitPartition {
                     partition: 0,
                     offset,
@@ -265,8 +295,15 @@ impl Fixture {
         }
     }
 
-    fn commit(&mut self, group: &str, by: Option<&JoinAnswer>, offset: i64) -> Result<(), GroupError> {
-        let ticket = self.send(Request::OffsetCommit(Self::commit_request(group, by, offset)));
+    fn commit(
+        &mut self,
+        group: &str,
+        by: Option<&JoinAnswer>,
+        offset: i64,
+    ) -> Result<(), GroupError> {
+        let ticket = self.send(Request::OffsetCommit(Self::commit_request(
+            group, by, offset,
+        )));
         self.committed(ticket)
     }
 
@@ -285,7 +322,13 @@ impl Fixture {
     fn fetch(&mut self, group: &str) -> i64 {
         let request = OffsetFetch {
             group_id: group.into(),
-            topics: Some(alloc::vec![(TopicName { name: "t".into(), id: Uuid::ZERO }, alloc::vec![0])]),
+            topics: Some(alloc::vec![(
+                TopicName {
+                    name: "t".into(),
+                    id: Uuid::ZERO
+                },
+                alloc::vec![0]
+            )]),
             require_stable: false,
         };
         match self.ask(Request::OffsetFetch(request)) {
@@ -310,8 +353,10 @@ impl Fixture {
             .enumerate()
             .map(|(n, j)| (String::from(j.member_id.clone()), alloc::format!("p{n}")))
             .collect();
-        let parts: Vec<(&str, &str)> =
-            parts.iter().map(|(member, part)| (member.as_str(), part.as_str())).collect();
+        let parts: Vec<(&str, &str)> = parts
+            .iter()
+            .map(|(member, part)| (member.as_str(), part.as_str()))
+            .collect();
         for (n, member) in joined.clone().iter().enumerate() {
             let ticket = self.sync(group, member, if n == 0 { &parts } else { &[] });
             assert_eq!(self.synced(ticket), Ok(alloc::format!("p{n}")));
@@ -329,5 +374,8 @@ fn protocol(name: &str, topics: &[&str]) -> Protocol {
         bytes.extend_from_slice(&u16::try_from(topic.len()).unwrap().to_be_bytes());
         bytes.extend_from_slice(topic.as_bytes());
     }
-    Protocol { name: name.into(), metadata: bytes.into() }
+    Protocol {
+        name: name.into(),
+        metadata: bytes.into(),
+    }
 }

@@ -62,14 +62,20 @@ fn a_rebalance_goes_on_without_those_who_do_not_join_in_time() {
     // The other one sends heartbeats, but does not join.
     for _ in 0..11 {
         f.pass(seconds(5));
-        assert_eq!(f.heartbeat("g", &members[1]), Err(GroupError::RebalanceInProgress));
+        assert_eq!(
+            f.heartbeat("g", &members[1]),
+            Err(GroupError::RebalanceInProgress)
+        );
     }
     f.pass(seconds(5) - ONE_MS);
     assert_eq!(f.answer(again), None);
     f.pass(ONE_MS);
     let joined = f.joined(again);
     assert_eq!((joined.generation_id, joined.members.len()), (2, 1));
-    assert_eq!(f.heartbeat("g", &members[1]), Err(GroupError::UnknownMemberId));
+    assert_eq!(
+        f.heartbeat("g", &members[1]),
+        Err(GroupError::UnknownMemberId)
+    );
 }
 
 #[test]
@@ -89,7 +95,10 @@ fn a_leader_that_does_not_join_in_time_is_replaced() {
 #[test]
 fn an_id_that_is_not_used_within_a_session_is_forgotten() {
     let mut f = Fixture::new();
-    let request = JoinGroup { requires_member_id: true, ..f.join_request("g", "") };
+    let request = JoinGroup {
+        requires_member_id: true,
+        ..f.join_request("g", "")
+    };
     let ticket = f.send(Request::Join(request));
     let told = f.joined(ticket).member_id;
     f.pass(seconds(10) - ONE_MS);
@@ -104,7 +113,10 @@ fn an_id_that_is_not_used_within_a_session_is_forgotten() {
 fn a_rebalance_does_not_wait_for_an_id_that_is_not_used() {
     let mut f = Fixture::new();
     let members = f.stable("g", 1);
-    let request = JoinGroup { requires_member_id: true, ..f.join_request("g", "") };
+    let request = JoinGroup {
+        requires_member_id: true,
+        ..f.join_request("g", "")
+    };
     f.send(Request::Join(request));
     let again = f.join("g", &members[0].member_id);
     assert_eq!(f.answer(again), None);
@@ -115,14 +127,20 @@ fn a_rebalance_does_not_wait_for_an_id_that_is_not_used() {
 #[test]
 fn a_new_member_whose_join_waits_too_long_is_out() {
     let mut f = Fixture::new();
-    let slow = JoinGroup { rebalance_timeout_ms: 3_600_000, ..f.join_request("g", "") };
+    let slow = JoinGroup {
+        rebalance_timeout_ms: 3_600_000,
+        ..f.join_request("g", "")
+    };
     let ticket = f.send(Request::Join(slow));
     f.pass(DELAY);
     let first = f.sync_all("g", &[ticket])[0].clone();
     let new = f.join("g", "");
     for _ in 0..59 {
         f.pass(seconds(5));
-        assert_eq!(f.heartbeat("g", &first), Err(GroupError::RebalanceInProgress));
+        assert_eq!(
+            f.heartbeat("g", &first),
+            Err(GroupError::RebalanceInProgress)
+        );
     }
     assert_eq!(f.answer(new), None);
     f.pass(seconds(5));
@@ -179,5 +197,8 @@ fn members_of_a_loaded_group_have_a_session_to_show_themselves() {
     f.pass(seconds(10) - ONE_MS);
     assert_eq!(f.heartbeat("g", &members[0]), Ok(()));
     f.pass(ONE_MS);
-    assert_eq!(f.heartbeat("g", &members[0]), Err(GroupError::RebalanceInProgress));
+    assert_eq!(
+        f.heartbeat("g", &members[0]),
+        Err(GroupError::RebalanceInProgress)
+    );
 }
