@@ -165,6 +165,8 @@ impl<I: Io> RunningBroker<I> {
     /// Stops: no more connections, the requests under way end (within a bound), and everything is
     /// written and marked as cleanly shut down.
     pub async fn shutdown(self) {
+        // Members that wait for a rebalance are told to look elsewhere, or they would hold this up.
+        self.broker.groups.shutdown();
         self.network.shutdown(&self.broker).await;
         self.broker.groups.shutdown();
         self.broker.storage.shutdown().await;

@@ -21,8 +21,11 @@ use crate::{
     broker::Broker,
     context::{ConnectionInfo, RequestContext},
     handlers::{
-        api_versions, configs_admin, delete_records, describe_log_dirs, describe_producers, fetch,
-        init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce, topics_admin,
+        api_versions, configs_admin, delete_groups, delete_records, describe_groups,
+        describe_log_dirs, describe_producers, fetch, find_coordinator, heartbeat,
+        init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata,
+        offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
+        topics_admin,
     },
 };
 
@@ -242,6 +245,15 @@ apis! {
     Fetch: FetchRequest, 4..=18, fetch::handle;
     ListOffsets: ListOffsetsRequest, 1..=11, list_offsets::handle;
     Metadata: MetadataRequest, 0..=13, metadata::handle;
+    OffsetCommit: OffsetCommitRequest, 2..=10, offset_commit::handle;
+    OffsetFetch: OffsetFetchRequest, 1..=10, offset_fetch::handle;
+    FindCoordinator: FindCoordinatorRequest, 0..=6, find_coordinator::handle;
+    JoinGroup: JoinGroupRequest, 0..=9, join_group::handle;
+    Heartbeat: HeartbeatRequest, 0..=4, heartbeat::handle;
+    LeaveGroup: LeaveGroupRequest, 0..=5, leave_group::handle;
+    SyncGroup: SyncGroupRequest, 0..=5, sync_group::handle;
+    DescribeGroups: DescribeGroupsRequest, 0..=6, describe_groups::handle;
+    ListGroups: ListGroupsRequest, 0..=5, list_groups::handle;
     ApiVersions: ApiVersionsRequest, 0..=4, api_versions::handle;
     CreateTopics: CreateTopicsRequest, 2..=7, topics_admin::create_topics;
     DeleteTopics: DeleteTopicsRequest, 1..=6, topics_admin::delete_topics;
@@ -251,7 +263,9 @@ apis! {
     AlterConfigs: AlterConfigsRequest, 0..=2, configs_admin::alter_configs;
     DescribeLogDirs: DescribeLogDirsRequest, 1..=5, describe_log_dirs::handle;
     CreatePartitions: CreatePartitionsRequest, 0..=3, topics_admin::create_partitions;
+    DeleteGroups: DeleteGroupsRequest, 0..=2, delete_groups::handle;
     IncrementalAlterConfigs: IncrementalAlterConfigsRequest, 0..=1, configs_admin::incremental_alter_configs;
+    OffsetDelete: OffsetDeleteRequest, 0..=0, offset_delete::handle;
     UpdateFeatures: UpdateFeaturesRequest, 0..=2, configs_admin::update_features;
     DescribeProducers: DescribeProducersRequest, 0..=0, describe_producers::handle;
     ListConfigResources: ListConfigResourcesRequest, 0..=1, configs_admin::list_config_resources;

@@ -7,19 +7,13 @@ use ottla_core::{
     group::GroupConfig,
 };
 
-/// The settings of the group coordinator, and of the topic it writes to.
+/// The settings of the group coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSettings {
     /// `node.id`
     pub node_id: i32,
     /// What the machine needs.
     pub groups: GroupConfig,
-    /// `offsets.topic.num.partitions`
-    pub offsets_topic_partitions: i32,
-    /// `offsets.topic.replication.factor`; a cluster with fewer brokers gets as many as it has.
-    pub offsets_topic_replication_factor: i16,
-    /// `offsets.topic.segment.bytes`
-    pub offsets_topic_segment_bytes: i32,
 }
 
 impl GroupSettings {
@@ -29,9 +23,6 @@ impl GroupSettings {
         Self {
             node_id,
             groups: GroupConfig::default(),
-            offsets_topic_partitions: 50,
-            offsets_topic_replication_factor: 3,
-            offsets_topic_segment_bytes: 100 << 20,
         }
     }
 
@@ -84,19 +75,7 @@ impl GroupSettings {
                     groups.offsets_retention_check_interval,
                 ),
             },
-            offsets_topic_partitions: i32::try_from(number("offsets.topic.num.partitions", 50))
-                .unwrap_or(50),
-            offsets_topic_replication_factor: i16::try_from(number(
-                "offsets.topic.replication.factor",
-                3,
-            ))
-            .unwrap_or(3),
-            offsets_topic_segment_bytes: i32::try_from(number(
-                "offsets.topic.segment.bytes",
-                100 << 20,
-            ))
-            .unwrap_or(100 << 20),
-            ..plain
+            node_id,
         }
     }
 }
