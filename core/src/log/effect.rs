@@ -9,7 +9,8 @@ use super::{FileName, Mark};
 /// One change to a partition's directory. A log pushes them in durability order.
 ///
 /// The driver performs the effects of one log in the order pushed: an effect may rely on all before
-/// it. It may perform a [`Effect::Sync`] beside later writes, but an append is durable only when every
+/// it. It may perform a [`Effect::Sync`] beside later `Write`s (beside nothing else: a new segment's name
+/// must not outlive the end of the one before it), but an append is durable only when every
 /// `Sync` and `SyncDir` pushed before the one that covers it has succeeded too.
 ///
 /// When a `Write` or `Create` fails (a full disk), the driver performs nothing further until it has called

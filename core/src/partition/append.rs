@@ -20,6 +20,11 @@ impl Partition {
         options: AppendOptions,
         out: &mut Vec<Output>,
     ) {
+        if matches!(self.condition, Condition::Closing { .. }) {
+            let answer = Answer::Appended(Err(AppendError::Closed));
+            out.push(Output::Reply { to: from, answer });
+            return;
+        }
         // One that is larger than the bound by itself is taken when nothing else is unwritten.
         let no_room = self.unwritten_bytes > 0
             && self.unwritten_bytes + records.len() > self.config.unwritten_bytes_max;
@@ -108,9 +113,10 @@ impl Partition {
 
     fn check_writable(&self, options: &AppendOptions) -> Result<(), AppendError> {
         match self.condition {
-            Condition::Online => {}
+            // Those that were parked before the close began are still taken.
+            Condition::Online | Condition::Closing { .. } => {}
             Condition::Offline => return Err(AppendError::Storage),
-            Condition::Closing { .. } | Condition::Closed => return Err(AppendError::Closed),
+            Condition::Closed => return Err(AppendError::Closed),
         }
         let current = self.replication.epoch();
         let leads = self.replication.is_leader();

@@ -16,6 +16,8 @@ mod append;
 mod completion;
 mod config;
 mod query;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use alloc::{
@@ -127,7 +129,7 @@ pub enum Input {
 #[derive(Debug)]
 pub enum Output {
     /// A change to the partition's folder, or a sync. Performed in the order of the ids; a sync may run
-    /// beside later writes.
+    /// beside later writes, but not beside any other later change (a new file among them).
     Effect {
         /// Stands for it.
         id: EffectId,

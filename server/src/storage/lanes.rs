@@ -2,9 +2,10 @@
 //!
 //! Effects are taken in the order in which the machine pushed them. A change (a write, a new file)
 //! begins when the one before it is done; a sync begins when all changes before it are done, and
-//! runs beside later writes. What replaces, cuts or deletes waits for the running syncs. So a sync
-//! never claims a write that had not happened, and while one sync runs the next batch of writes is
-//! already on its way: that is the group commit.
+//! runs beside later writes. What makes, replaces, cuts or deletes a file waits for the running syncs:
+//! a new segment must have no name before the one it follows is durable, or a crash leaves a gap. So
+//! a sync never claims a write that had not happened, and while one sync runs the next batch of
+//! writes is already on its way: that is the group commit.
 
 use std::{
     collections::VecDeque,
@@ -109,7 +110,6 @@ impl Lanes {
                         async move { Done::Changed(last, write_runs(&place, runs).await) }.boxed(),
                     );
                 }
-                Some((_, Effect::Create(_))) => self.change(place, effects.pop_front()),
                 Some(_) if self.syncing.is_some() || !self.syncs.is_empty() => break,
                 Some(_) => self.change(place, effects.pop_front()),
             }
