@@ -21,11 +21,11 @@ use crate::{
     broker::Broker,
     context::{ConnectionInfo, RequestContext},
     handlers::{
-        api_versions, configs_admin, delete_groups, delete_records, describe_groups,
-        describe_log_dirs, describe_producers, fetch, find_coordinator, heartbeat,
-        init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata,
-        offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
-        topics_admin,
+        api_versions, configs_admin, delete_groups, delete_records, describe_cluster,
+        describe_configs, describe_groups, describe_log_dirs, describe_producers, describe_quorum,
+        describe_topic_partitions, fetch, find_coordinator, heartbeat, init_producer_id,
+        join_group, leave_group, list_groups, list_offsets, metadata, offset_commit, offset_delete,
+        offset_fetch, offset_for_leader_epoch, produce, sync_group, topics_admin,
     },
 };
 
@@ -260,15 +260,19 @@ apis! {
     DeleteRecords: DeleteRecordsRequest, 0..=2, delete_records::handle;
     InitProducerId: InitProducerIdRequest, 0..=5, init_producer_id::handle;
     OffsetForLeaderEpoch: OffsetForLeaderEpochRequest, 2..=4, offset_for_leader_epoch::handle;
+    DescribeConfigs: DescribeConfigsRequest, 1..=4, describe_configs::handle;
     AlterConfigs: AlterConfigsRequest, 0..=2, configs_admin::alter_configs;
     DescribeLogDirs: DescribeLogDirsRequest, 1..=5, describe_log_dirs::handle;
     CreatePartitions: CreatePartitionsRequest, 0..=3, topics_admin::create_partitions;
     DeleteGroups: DeleteGroupsRequest, 0..=2, delete_groups::handle;
     IncrementalAlterConfigs: IncrementalAlterConfigsRequest, 0..=1, configs_admin::incremental_alter_configs;
     OffsetDelete: OffsetDeleteRequest, 0..=0, offset_delete::handle;
+    DescribeQuorum: DescribeQuorumRequest, 0..=2, describe_quorum::handle;
     UpdateFeatures: UpdateFeaturesRequest, 0..=2, configs_admin::update_features;
+    DescribeCluster: DescribeClusterRequest, 0..=2, describe_cluster::handle;
     DescribeProducers: DescribeProducersRequest, 0..=0, describe_producers::handle;
     ListConfigResources: ListConfigResourcesRequest, 0..=1, configs_admin::list_config_resources;
+    DescribeTopicPartitions: DescribeTopicPartitionsRequest, 0..=0, describe_topic_partitions::handle;
 }
 
 #[allow(

@@ -453,46 +453,105 @@ fn clear_elr(resource: &ConfigResource) -> MetadataRecord {
     .into()
 }
 
-/// The keys of a group, with the least value of those that are numbers.
-pub(super) static GROUP_KEYS: &[(&str, Option<i64>)] = &[
-    ("consumer.heartbeat.interval.ms", Some(1)),
-    ("consumer.session.timeout.ms", Some(1)),
-    ("share.auto.offset.reset", None),
-    ("share.heartbeat.interval.ms", Some(1)),
-    ("share.isolation.level", None),
-    ("share.record.lock.duration.ms", Some(1)),
-    ("share.session.timeout.ms", Some(1)),
-    ("streams.heartbeat.interval.ms", Some(1)),
-    ("streams.initial.rebalance.delay.ms", Some(0)),
-    ("streams.num.standby.replicas", Some(0)),
-    ("streams.session.timeout.ms", Some(1)),
+/// A key of a group or of a client metrics subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SmallKey {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its default.
+    pub default: &'static str,
+    /// The broker key that gives the default; empty if there is none.
+    pub synonym: &'static str,
+    /// The least value of a number, or the words that are allowed.
+    least: i32,
+    words: &'static [&'static str],
+}
+
+const fn number(
+    name: &'static str,
+    default: &'static str,
+    synonym: &'static str,
+    least: i32,
+) -> SmallKey {
+    SmallKey {
+        name,
+        kind: Kind::Int,
+        default,
+        synonym,
+        least,
+        words: &[],
+    }
+}
+
+const fn text(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    synonym: &'static str,
+    words: &'static [&'static str],
+) -> SmallKey {
+    SmallKey {
+        name,
+        kind,
+        default,
+        synonym,
+        least: 0,
+        words,
+    }
+}
+
+/// The keys of a group, sorted by name.
+#[rustfmt::skip]
+pub static GROUP_KEYS: &[SmallKey] = &[
+    number("consumer.assignment.interval.ms", "1000", "group.consumer.assignment.interval.ms", 0),
+    number("consumer.heartbeat.interval.ms", "5000", "group.consumer.heartbeat.interval.ms", 1),
+    number("consumer.session.timeout.ms", "45000", "group.consumer.session.timeout.ms", 1),
+    number("share.assignment.interval.ms", "1000", "group.share.assignment.interval.ms", 0),
+    text("share.auto.offset.reset", Kind::String, "latest", "", &[]),
+    number("share.delivery.count.limit", "5", "group.share.delivery.count.limit", 2),
+    number("share.heartbeat.interval.ms", "5000", "group.share.heartbeat.interval.ms", 1),
+    text("share.isolation.level", Kind::String, "read_uncommitted", "", &["read_committed", "read_uncommitted"]),
+    number("share.partition.max.record.locks", "2000", "group.share.partition.max.record.locks", 100),
+    number("share.record.lock.duration.ms", "30000", "group.share.record.lock.duration.ms", 1000),
+    text("share.renew.acknowledge.enable", Kind::Boolean, "true", "", &["true", "false"]),
+    number("share.session.timeout.ms", "45000", "group.share.session.timeout.ms", 1),
+    number("streams.assignment.interval.ms", "1000", "group.streams.assignment.interval.ms", 0),
+    number("streams.heartbeat.interval.ms", "5000", "group.streams.heartbeat.interval.ms", 1),
+    number("streams.initial.rebalance.delay.ms", "3000", "group.streams.initial.rebalance.delay.ms", 0),
+    number("streams.num.standby.replicas", "0", "group.streams.num.standby.replicas", 0),
+    number("streams.session.timeout.ms", "45000", "group.streams.session.timeout.ms", 1),
 ];
 
-/// The keys of a client metrics subscription (KIP-714).
-pub(super) static CLIENT_METRICS_KEYS: &[(&str, Option<i64>)] = &[
-    ("interval.ms", Some(100)),
-    ("match", None),
-    ("metrics", None),
+/// The keys of a client metrics subscription (KIP-714), sorted by name.
+pub static CLIENT_METRICS_KEYS: &[SmallKey] = &[
+    number("interval.ms", "300000", "", 100),
+    text("match", Kind::List, "", "", &[]),
+    text("metrics", Kind::List, "", "", &[]),
 ];
 
-fn check_small_table(
-    what: &str,
-    keys: &[(&str, Option<i64>)],
-    values: &Entries,
-) -> Result<(), ApiError> {
+fn check_small_table(what: &str, keys: &[SmallKey], values: &Entries) -> Result<(), ApiError> {
     let refuse = |why| Err(ApiError::new(ErrorCode::InvalidConfig, why));
-    for (name, text) in values {
-        let Some((_, least)) = keys.iter().find(|(key, _)| key == name) else {
+    for (name, value) in values {
+        let Some(key) = keys.iter().find(|key| key.name == name) else {
             return refuse(format!("Unknown {what} config name: {name}"));
         };
-        let Some(least) = least else { continue };
-        let invalid = format!("Invalid value {text} for configuration {name}: ");
-        match text.trim().parse::<i32>() {
-            Err(_) => return refuse(format!("{invalid}Not a number of type INT")),
-            Ok(number) if i64::from(number) < *least => {
-                return refuse(format!("{invalid}Value must be at least {least}"));
+        let invalid = format!("Invalid value {value} for configuration {name}: ");
+        let value = value.trim();
+        match (key.kind, value.parse::<i32>()) {
+            (Kind::Int, Err(_)) => {
+                return refuse(format!("{invalid}Not a number of type INT"));
             }
-            Ok(_) => {}
+            (Kind::Int, Ok(number)) if number < key.least => {
+                return refuse(format!("{invalid}Value must be at least {}", key.least));
+            }
+            (Kind::Int, Ok(_)) => {}
+            _ if !key.words.is_empty() && !key.words.contains(&value) => {
+                let words = key.words.join(", ");
+                return refuse(format!("{invalid}String must be one of: {words}"));
+            }
+            _ => {}
         }
     }
     Ok(())

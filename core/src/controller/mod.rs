@@ -34,6 +34,7 @@ use ottla_wire::ErrorCode;
 use ottla_wire::metadata::MetadataRecord;
 
 pub use activation::{SelfRegistration, broker_features};
+pub use configs::{CLIENT_METRICS_KEYS, GROUP_KEYS, SmallKey};
 pub use names::{InvalidTopicName, MAX_TOPIC_NAME_LENGTH, is_internal, validate_topic_name};
 pub use random::Seed;
 pub use request::{AnswerError, ApiError, ProducerIdBlock, Request, Response};
