@@ -12,6 +12,8 @@
 mod load;
 mod settings;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
