@@ -283,10 +283,7 @@ impl World {
             }
             self.begin_sync();
         }
-        let waits = !matches!(
-            self.queue.front(),
-            Some((_, Effect::Write { .. }))
-        );
+        let waits = !matches!(self.queue.front(), Some((_, Effect::Write { .. })));
         if waits && self.syncing.is_some() {
             return;
         }
