@@ -86,6 +86,7 @@ where
     P: FnOnce(RealIo) -> F,
     F: Future,
 {
+    allow_many_files();
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .thread_name("ottla")
@@ -94,6 +95,21 @@ where
     let output = runtime.block_on(program(io));
     runtime.shutdown_background();
     Ok(output)
+}
+
+/// Raises the number of files and connections that this process may have open to what the system
+/// allows it: shells start programs with 1,024.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(?current, ?maximum, %error, "the limit of open files cannot be raised");
+    }
 }
 
 impl Clock for RealIo {
