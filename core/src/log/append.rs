@@ -100,6 +100,8 @@ pub(super) struct Undo {
     pub(super) active: SegmentMark,
     producers: Vec<ProducerUndo>,
     epochs: Option<LeaderEpochs>,
+    /// Producer snapshots that were made by rolling.
+    snapshots: Vec<i64>,
 }
 
 /// One batch with its place.
@@ -147,6 +149,7 @@ impl Log {
             active: self.active().mark(),
             producers: Vec::new(),
             epochs: None,
+            snapshots: Vec::new(),
         });
         if let Err(error) = self.write(now, &placed, how, origin, out) {
             // What was pushed is not performed, so what would make up for it is not wanted either.
@@ -223,7 +226,7 @@ impl Log {
                 break;
             };
             let mut files = segment.files().to_vec();
-            if self.snapshots.remove(&segment.base) {
+            if undo.snapshots.contains(&segment.base) && self.snapshots.remove(&segment.base) {
                 files.push(FileName::ProducerSnapshot(segment.base));
             }
             out.push(Effect::Delete(files));
@@ -340,7 +343,10 @@ impl Log {
             if self.roll_is_due(now, batch.base, batch.last, batch.timestamp, size) {
                 pending.push_to(self.active(), out);
                 // The snapshot taken here holds the producers as they stand before this batch.
-                self.roll(now, batch.base, out);
+                let made = self.roll(now, batch.base, out);
+                if let Some(undo) = self.undo.back_mut() {
+                    undo.snapshots.extend(made.then_some(batch.base));
+                }
                 pending = Pending::at(self.active());
             }
             let ended = self.fold(batch, origin, out)?;

@@ -156,7 +156,7 @@ impl Log {
                 .into_iter()
                 .map(FileName::ProducerSnapshot),
         );
-        out.push(Effect::Delete(files));
+        out.extend([Effect::Delete(files), Effect::SyncDir]);
         self.log_start = self.log_start.max(first);
         if self.epochs.truncate_from_start(self.log_start) {
             out.push(self.epochs_effect());

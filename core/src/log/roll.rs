@@ -62,8 +62,8 @@ impl Log {
         whole.saturating_sub(drawn.cast_signed().min(whole))
     }
 
-    /// Seals the active segment and begins one at `base`.
-    pub(super) fn roll(&mut self, now: Timestamp, base: i64, out: &mut Vec<Effect>) {
+    /// Seals the active segment and begins one at `base`. Says whether that made a snapshot.
+    pub(super) fn roll(&mut self, now: Timestamp, base: i64, out: &mut Vec<Effect>) -> bool {
         let old = self.active_mut();
         let old_base = old.base;
         if old.size == 0 {
@@ -77,11 +77,14 @@ impl Log {
         }
         let segment = Segment::new(base, now);
         out.extend(create_files(&segment));
-        if old_base != base {
+        // One that is there (from a clean stop at this offset) says the same.
+        let made = old_base != base && !self.snapshots.contains(&base);
+        if made {
             self.push_snapshot(base, out);
         }
         out.push(Effect::SyncDir);
         self.segments.push_back(segment);
+        made
     }
 
     /// Adds the largest timestamp to the active segment's time index.

@@ -76,10 +76,7 @@ impl ReadPlan {
     #[must_use]
     pub fn read_len(&self, position: u64, index_interval_bytes: u32) -> usize {
         // The wanted batch may begin an index interval behind the position.
-        let slack = match self.start {
-            Start::At(_) => BATCH_HEADER_BYTES,
-            Start::Lookup { .. } => index_interval_bytes as usize + BATCH_HEADER_BYTES,
-        };
+        let slack = index_interval_bytes as usize + BATCH_HEADER_BYTES;
         let left = usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX);
         self.max_bytes.saturating_add(slack).min(left)
     }

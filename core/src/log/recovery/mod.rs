@@ -514,7 +514,7 @@ impl Recovery {
             },
         };
         let first = self.segments.first().map_or(0, |found| found.segment.base);
-        let from = from.unwrap_or_else(|| self.log_start.max(first));
+        let from = from.unwrap_or(first);
         self.phase = Phase::Pass(Box::new(Pass::new(from, producers)));
         Ok(Turn::Again)
     }

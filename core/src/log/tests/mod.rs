@@ -1,5 +1,9 @@
 //! Fixtures shared by the log's tests.
 
+mod disk;
+mod fixture;
+mod model;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 /// A plain batch of `count` records of no particular content.
