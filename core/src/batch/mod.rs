@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-pub(crate) use header::crc32c;
+pub(crate) use ottla_wire::records::crc32c;
 pub use header::{BatchHeader, EndTxnMarker};
 
 use crate::{
@@ -303,7 +303,7 @@ fn whole(at: usize, header: &BatchHeader, rest: &[u8]) -> Result<usize, BatchErr
 }
 
 fn check_crc(at: usize, header: &BatchHeader, batch: &[u8]) -> Result<(), BatchError> {
-    let got = header::crc32c(&batch[BATCH_OVERHEAD_BYTES + 9..]);
+    let got = crc32c(&batch[BATCH_OVERHEAD_BYTES + 9..]);
     if got == header.crc {
         Ok(())
     } else {
@@ -340,7 +340,7 @@ pub(crate) fn with_log_append_time(batch: &[u8], now: Timestamp) -> [u8; BATCH_H
     header[..old.len()].copy_from_slice(old);
     header[22] |= 8;
     header[35..43].copy_from_slice(&now.0.to_be_bytes());
-    let crc = header::crc32c_of(&[&header[21..], payload]);
+    let crc = ottla_wire::records::crc32c_pieces(&[&header[21..], payload]);
     header[17..21].copy_from_slice(&crc.to_be_bytes());
     header
 }

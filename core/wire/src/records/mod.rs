@@ -34,3 +34,12 @@ pub use record::{Headers, Record, RecordError, RecordHeader, RecordIter};
 pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
+
+/// [`crc32c`] of pieces, one after the other.
+pub fn crc32c_pieces(pieces: &[&[u8]]) -> u32 {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    for piece in pieces {
+        digest.update(piece);
+    }
+    digest.finalize() as u32
+}
