@@ -24,8 +24,17 @@ impl Flag {
         self.0.send_replace(true);
     }
 
+    pub(crate) fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
+
     pub(crate) async fn wait(&self) {
         // The sender lives as long as `self`, so this cannot fail.
         let _ = self.0.subscribe().wait_for(|set| *set).await;
     }
+}
+
+/// A part of `whole` as shared bytes; empty parts hold on to nothing.
+pub(crate) fn slice_of(whole: &bytes::Bytes, part: &[u8]) -> bytes::Bytes {
+    if part.is_empty() { bytes::Bytes::new() } else { whole.slice_ref(part) }
 }

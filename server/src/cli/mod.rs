@@ -2,11 +2,16 @@
 
 pub(crate) mod server;
 
+mod consume;
+mod group;
 mod metrics_http;
+mod produce;
+mod tool;
+mod topic;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use self::server::ServerArgs;
 
@@ -22,6 +27,19 @@ struct Ottla {
 enum Command {
     /// Runs a broker.
     Server(ServerArgs),
+    /// Manages topics.
+    Topic(topic::TopicArgs),
+    /// Writes the lines of standard input to a topic.
+    Produce(produce::ProduceArgs),
+    /// Writes a topic's records to standard output.
+    Consume(consume::ConsumeArgs),
+    /// Manages consumer groups.
+    Group(group::GroupArgs),
+    /// Writes a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Does what the command line says.
@@ -29,5 +47,14 @@ pub(crate) fn run() -> ExitCode {
     match Ottla::parse().command {
         None => server::run(&ServerArgs::default()),
         Some(Command::Server(args)) => server::run(&args),
+        Some(Command::Topic(args)) => topic::run(args),
+        Some(Command::Produce(args)) => produce::run(args),
+        Some(Command::Consume(args)) => consume::run(args),
+        Some(Command::Group(args)) => group::run(args),
+        Some(Command::Completions { shell }) => {
+            let mut command = Ottla::command();
+            clap_complete::generate(shell, &mut command, "ottla", &mut std::io::stdout().lock());
+            ExitCode::SUCCESS
+        }
     }
 }

@@ -6,6 +6,8 @@
 mod range;
 mod sticky;
 
+pub(crate) use sticky::user_data;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

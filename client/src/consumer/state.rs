@@ -1,0 +1,166 @@
+//! What is read, how far it was read, and what waits to be handed out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ottla_wire::Str;
+
+use super::{
+    fetched::Fetched,
+    member::Member,
+    record::{ConsumerError, ConsumerRecord},
+};
+use crate::types::{OffsetAndMetadata, OffsetSpec, TopicPartition};
+
+/// A partition that is read.
+#[derive(Debug)]
+pub(super) struct PartitionState {
+    /// Changes with each seek and assignment: what was asked for before is worthless then.
+    pub(super) version: u64,
+    pub(super) next_version: u64,
+    /// Offset and leader epoch behind what was handed out.
+    pub(super) position: Option<(i64, i32)>,
+    /// The offset behind what was fetched.
+    pub(super) fetch_offset: i64,
+    /// Where to look for a position; `None` is the committed offset.
+    pub(super) reset: Option<OffsetSpec>,
+    /// It has no position, and there is no rule for one: a seek must give it.
+    pub(super) stuck: bool,
+    pub(super) paused: bool,
+    pub(super) fetching: bool,
+    /// Pieces of it that wait to be handed out.
+    pub(super) buffered: usize,
+    pub(super) high_watermark: i64,
+}
+
+impl PartitionState {
+    pub(super) fn new(version: u64) -> Self {
+        Self {
+            version,
+            next_version: version,
+            position: None,
+            fetch_offset: 0,
+            reset: None,
+            stuck: false,
+            paused: false,
+            fetching: false,
+            buffered: 0,
+            high_watermark: -1,
+        }
+    }
+
+    pub(super) fn move_to(&mut self, offset: i64, epoch: i32) {
+        self.position = Some((offset, epoch));
+        self.fetch_offset = offset;
+        self.buffered = 0;
+        self.stuck = false;
+        self.reset = None;
+    }
+
+    pub(super) fn reset_to(&mut self, spec: OffsetSpec) {
+        self.position = None;
+        self.buffered = 0;
+        self.stuck = false;
+        self.reset = Some(spec);
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) member: Member,
+    pub(super) partitions: BTreeMap<TopicPartition, PartitionState>,
+    pub(super) buffer: VecDeque<(u64, Fetched)>,
+    /// Brokers with a fetch under way.
+    pub(super) fetching: BTreeSet<i32>,
+    pub(super) positioning: bool,
+    pub(super) refreshing: bool,
+    pub(super) errors: VecDeque<ConsumerError>,
+    /// As the group's leader: how many partitions each topic had when they were divided.
+    pub(super) led_counts: Option<BTreeMap<Str, i32>>,
+    versions: u64,
+}
+
+impl State {
+    pub(super) fn new(member: Member) -> Self {
+        Self {
+            member,
+            partitions: BTreeMap::new(),
+            buffer: VecDeque::new(),
+            fetching: BTreeSet::new(),
+            positioning: false,
+            refreshing: false,
+            errors: VecDeque::new(),
+            led_counts: None,
+            versions: 0,
+        }
+    }
+
+    pub(super) fn new_version(&mut self) -> u64 {
+        self.versions += 1;
+        self.versions
+    }
+
+    /// Moves up to `max` records to `out` and the positions behind them. An error is told only when
+    /// nothing else is there to be handed out first.
+    pub(super) fn take(
+        &mut self,
+        max: usize,
+        out: &mut Vec<ConsumerRecord>,
+    ) -> Result<(), ConsumerError> {
+        let mut kept = VecDeque::new();
+        // Once a partition has a piece that waits, its later ones wait behind it.
+        let mut waiting: BTreeSet<TopicPartition> = BTreeSet::new();
+        while out.len() < max {
+            let Some((version, mut fetched)) = self.buffer.pop_front() else { break };
+            let state = self.partitions.get_mut(&fetched.partition);
+            let Some(p) = state.filter(|p| p.version == version) else { continue };
+            if p.paused || waiting.contains(&fetched.partition) {
+                waiting.insert(fetched.partition.clone());
+                kept.push_back((version, fetched));
+                continue;
+            }
+            let (offset, epoch, result) = fetched.take(max - out.len(), out);
+            p.position = Some((offset, epoch));
+            if let Err(fault) = result {
+                // The application sees the error each time it comes here, until it seeks.
+                p.fetch_offset = offset;
+                let partition = fetched.partition.clone();
+                self.buffer.retain(|(_, f)| f.partition != partition);
+                p.buffered = 0;
+                self.errors.push_back(ConsumerError::Corrupt { partition, offset, fault });
+            } else if fetched.is_done() {
+                p.buffered = p.buffered.saturating_sub(1);
+            } else {
+                waiting.insert(fetched.partition.clone());
+                kept.push_back((version, fetched));
+            }
+        }
+        kept.append(&mut self.buffer);
+        self.buffer = kept;
+        match self.errors.pop_front() {
+            Some(error) if out.is_empty() => Err(error),
+            Some(error) => {
+                self.errors.push_front(error);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What was handed out, as offsets to commit.
+    pub(super) fn positions(
+        &self,
+        of: Option<&BTreeSet<TopicPartition>>,
+    ) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
+        self.partitions
+            .iter()
+            .filter(|(partition, _)| of.is_none_or(|of| of.contains(partition)))
+            .filter_map(|(partition, p)| {
+                let (offset, epoch) = p.position?;
+                let leader_epoch = Some(epoch).filter(|e| *e >= 0);
+                let metadata = String::new();
+                Some((partition.clone(), OffsetAndMetadata { offset, leader_epoch, metadata }))
+            })
+            .collect()
+    }
+}

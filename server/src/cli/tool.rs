@@ -1,0 +1,166 @@
+//! What the client commands share: where the cluster is, how errors and tables are shown.
+
+use std::{
+    future::Future,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use clap::Args;
+use ottla_client::{BrokerError, ConnectError, ErrorCode, RequestError, admin::AdminError};
+use ottla_io::real::{self, RealIo};
+
+/// Which cluster to talk to.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Cluster {
+    /// Brokers to connect to first, as host:port, separated by commas.
+    #[arg(long, alias = "bootstrap", default_value = "127.0.0.1:9092", global = true)]
+    pub(crate) bootstrap_server: String,
+}
+
+/// Why a command failed: one line, and perhaps one that says what to do.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    what: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        let failure = Self::new(error.to_string());
+        match error {
+            ConnectError::Refused { .. } | ConnectError::TimedOut { .. } => {
+                failure.hint("is the broker running? start one with `ottla server`")
+            }
+            ConnectError::NotKafka { .. } => {
+                failure.hint("is --bootstrap-server the address of a plaintext Kafka listener?")
+            }
+            _ => failure.hint("name a broker with --bootstrap-server HOST:PORT"),
+        }
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Connect(error) => error.into(),
+            other => Self::new(other.to_string()),
+        }
+    }
+}
+
+impl From<BrokerError> for Failure {
+    fn from(error: BrokerError) -> Self {
+        let failure = Self::new(error.to_string());
+        match error.code {
+            ErrorCode::UnknownTopicOrPartition => {
+                failure.hint("`ottla topic list` shows the topics, `ottla topic create` makes one")
+            }
+            ErrorCode::NonEmptyGroup => failure.hint("stop the group's members first"),
+            ErrorCode::GroupIdNotFound => failure.hint("`ottla group list` shows the groups"),
+            _ => failure,
+        }
+    }
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Request(error) => error.into(),
+            AdminError::Broker(error) => error.into(),
+            missing @ AdminError::Missing { .. } => Self::new(missing.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// Runs a command to its exit status. A reader of our output that went away is no failure.
+pub(crate) fn run<P, F>(program: P) -> ExitCode
+where
+    P: FnOnce(RealIo) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let done = match real::run(program) {
+        Ok(done) => done,
+        Err(error) => Err(error.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let mut stderr = io::stderr().lock();
+            // Nobody is left to be told if this fails.
+            let _ = writeln!(stderr, "ottla: {}", failure.what);
+            if let Some(hint) = failure.hint {
+                let _ = writeln!(stderr, "  {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether writing failed because nobody reads any more (`ottla consume ... | head`).
+pub(crate) fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Writes text to standard output.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if !is_broken_pipe(&error) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints JSON for programs.
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    print(&format!("{value:#}\n"))
+}
+
+/// Prints rows under headings, in columns as wide as they need to be.
+pub(crate) fn print_table(headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+    let mut widths: Vec<usize> = headings.iter().map(|h| h.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &[String]| {
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let headings: Vec<String> = headings.iter().map(|h| (*h).to_owned()).collect();
+    let mut text = line(&headings);
+    rows.iter().for_each(|row| text.push_str(&line(row)));
+    print(&text)
+}
+
+/// A counter on standard error while it is a terminal.
+pub(crate) fn progress(what: &'static str) -> indicatif::ProgressBar {
+    if !io::stderr().is_terminal() || io::stdout().is_terminal() && what == "read" {
+        return indicatif::ProgressBar::hidden();
+    }
+    let bar = indicatif::ProgressBar::new_spinner().with_message(what);
+    let style = "{spinner} {human_pos} records {msg} ({per_sec})";
+    bar.set_style(indicatif::ProgressStyle::with_template(style).unwrap_or_else(|_| {
+        // The template is a constant that a run with a terminal shows to be right.
+        indicatif::ProgressStyle::default_spinner()
+    }));
+    bar
+}
