@@ -20,9 +20,6 @@ use crate::{
     storage::{OpenError, Storage},
 };
 
-/// Kafka's default of `max.incremental.fetch.session.cache.slots`.
-const FETCH_SESSIONS_MAX: usize = 1000;
-
 /// What a node holds.
 pub struct Broker<I: Io> {
     /// The world.
@@ -103,13 +100,14 @@ impl<I: Io> Broker<I> {
         let groups = Groups::new(io.clone(), storage.clone(), settings.groups.clone());
         let followed_by = groups.clone();
         metadata.follow(move |image, delta| followed_by.publish(image, delta));
+        let fetch_sessions = FetchSessions::new(settings.fetch_session_slots);
         let broker = Arc::new(Self {
             io,
             settings,
             storage,
             metadata,
             groups,
-            fetch_sessions: FetchSessions::new(FETCH_SESSIONS_MAX),
+            fetch_sessions,
             metrics: Metrics::new(),
         });
         match broker.listen().await {

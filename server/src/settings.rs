@@ -32,6 +32,8 @@ pub struct BrokerSettings {
     pub metadata: MetadataSettings,
     /// The groups.
     pub groups: GroupSettings,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fetch_session_slots: usize,
 }
 
 impl BrokerSettings {
@@ -50,6 +52,7 @@ impl BrokerSettings {
             storage: storage(config, &layers),
             metadata: MetadataSettings::new(config),
             groups: GroupSettings::from_layers(config.node_id, &layers),
+            fetch_session_slots: config.get_usize("max.incremental.fetch.session.cache.slots"),
         }
     }
 }

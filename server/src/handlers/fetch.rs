@@ -351,6 +351,8 @@ fn answer<I: Io>(
     answers: Vec<(PartitionData, Told)>,
 ) -> FetchResponse {
     let told: Vec<Told> = answers.iter().map(|(_, told)| *told).collect();
+    let bytes: usize = told.iter().map(|told| told.record_bytes).sum();
+    broker.metrics.records.fetched_bytes.inc_by(bytes as u64);
     let (now, random) = (broker.io.now().monotonic, broker.io.random_u64());
     // The low half is as random as the whole.
     #[allow(clippy::cast_possible_truncation)]

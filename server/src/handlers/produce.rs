@@ -11,6 +11,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, FutureExt, select};
+use ottla_core::time::Instant;
 use ottla_io::Io;
 use ottla_wire::{
     ErrorCode, Str,
@@ -51,6 +52,7 @@ enum Answer {
     Ready(PartitionProduceResponse),
     Waiting {
         index: i32,
+        bytes: usize,
         appended: BoxFuture<'static, Result<Appended, AppendError>>,
     },
 }
@@ -80,6 +82,7 @@ pub async fn handle<I: Io>(
     context: &RequestContext,
     request: ProduceRequest,
 ) -> ProduceResponse {
+    let since = broker.io.now().monotonic;
     let mut begun = Vec::with_capacity(request.topic_data.len());
     let acks = match request.acks {
         0 => Some(Acks::None),
@@ -100,6 +103,7 @@ pub async fn handle<I: Io>(
             .into_iter()
             .map(|data| {
                 let index = data.index;
+                let bytes = data.records.as_ref().map_or(0, Bytes::len);
                 let taken = match (&resolved, acks) {
                     (_, None) => Err(Refusal::new(
                         ErrorCode::InvalidRequiredAcks,
@@ -109,7 +113,11 @@ pub async fn handle<I: Io>(
                     (Ok(name), Some(acks)) => take(broker, Arc::clone(name), data, acks),
                 };
                 match taken {
-                    Ok(appended) => Answer::Waiting { index, appended },
+                    Ok(appended) => Answer::Waiting {
+                        index,
+                        bytes,
+                        appended,
+                    },
                     Err(refusal) => Answer::Ready(refused(index, refusal)),
                 }
             })
@@ -125,7 +133,11 @@ pub async fn handle<I: Io>(
         for answer in answers {
             partition_responses.push(match answer {
                 Answer::Ready(response) => response,
-                Answer::Waiting { index, appended } => {
+                Answer::Waiting {
+                    index,
+                    bytes,
+                    appended,
+                } => {
                     let result = if is_late {
                         appended.now_or_never()
                     } else {
@@ -137,6 +149,7 @@ pub async fn handle<I: Io>(
                             }
                         }
                     };
+                    count(broker, since, bytes, result.as_ref());
                     respond(index, result)
                 }
             });
@@ -276,6 +289,25 @@ fn with_payload(header: &BatchHeader, codec: Compression, payload: &[u8]) -> Byt
     header.write(&mut head);
     bytes[..HEADER_LEN].copy_from_slice(&head);
     Bytes::from(bytes)
+}
+
+/// Counts what became of an append.
+fn count<I: Io>(
+    broker: &Arc<Broker<I>>,
+    since: Instant,
+    bytes: usize,
+    result: Option<&Result<Appended, AppendError>>,
+) {
+    let metrics = &broker.metrics.records;
+    if let Some(Ok(_)) = result {
+        metrics.produced_bytes.inc_by(bytes as u64);
+        metrics.produced_batches.inc();
+        metrics
+            .append_seconds
+            .observe(broker.io.now().monotonic.since(since).as_secs_f64());
+    } else {
+        metrics.refused_batches.inc();
+    }
 }
 
 fn respond(index: i32, result: Option<Result<Appended, AppendError>>) -> PartitionProduceResponse {

@@ -31,11 +31,12 @@ pub(super) async fn run<I: Io>(cell: Arc<Cell<I>>) {
     let mut timer: Option<(Instant, _)> = None;
     let mut pause = REOPEN_PAUSES.0;
     loop {
+        if cell.state().ended {
+            lanes.settle().await;
+            return;
+        }
         let (closed, reopen) = {
             let mut state = cell.state();
-            if state.ended {
-                return;
-            }
             lanes.fill(&cell.place, &mut state.effects);
             let closed = state
                 .machine

@@ -8,17 +8,20 @@ use std::{
     collections::BTreeMap,
     io,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ottla_core::log::FileName;
-use ottla_io::{Disk, Io, OpenMode};
+use ottla_io::{Disk, File, Io, OpenMode};
 
 /// A file of a partition, by the number that the partition got when it was opened.
 type Key = (u64, FileName);
 
 /// An open file.
 type Handle<I> = <<I as Io>::Disk as Disk>::File;
+
+/// A mapped index.
+type Map<I> = <Handle<I> as File>::Map;
 
 /// The least recently used cache of open files.
 pub(super) struct OpenFiles<I: Io> {
@@ -27,12 +30,18 @@ pub(super) struct OpenFiles<I: Io> {
     state: Mutex<State<Handle<I>>>,
 }
 
-struct State<F> {
-    files: BTreeMap<Key, (F, u64)>,
+struct State<F: File> {
+    files: BTreeMap<Key, Opened<F>>,
     by_use: BTreeMap<u64, Key>,
     uses: u64,
     /// Counts what was forgotten: an open that overlapped with it may have got the old file.
     forgotten: u64,
+}
+
+struct Opened<F: File> {
+    file: F,
+    map: Option<(u64, Arc<F::Map>)>,
+    used: u64,
 }
 
 impl<I: Io> OpenFiles<I> {
@@ -86,6 +95,31 @@ impl<I: Io> OpenFiles<I> {
         Ok(file)
     }
 
+    /// The first `len` bytes of an index, which change no more, mapped. The map is kept for as long as
+    /// the file stays open.
+    pub(super) async fn map(
+        &self,
+        partition: u64,
+        folder: &Path,
+        name: FileName,
+        len: u64,
+    ) -> io::Result<Arc<Map<I>>> {
+        let key = (partition, name);
+        if let Some(map) = self.state().map_of(key, len) {
+            return Ok(map);
+        }
+        let map = Arc::new(
+            self.get(partition, folder, name, OpenMode::Read)
+                .await?
+                .map(len)
+                .await?,
+        );
+        if let Some(opened) = self.state().files.get_mut(&key) {
+            opened.map = Some((len, Arc::clone(&map)));
+        }
+        Ok(map)
+    }
+
     /// Closes a file: its name now stands for another, or none.
     pub(super) fn forget(&self, partition: u64, name: FileName) {
         let mut state = self.state();
@@ -113,14 +147,20 @@ impl<I: Io> OpenFiles<I> {
     }
 }
 
-impl<F: Clone> State<F> {
+impl<F: File> State<F> {
     fn touch(&mut self, key: Key) -> Option<F> {
-        let (file, used) = self.files.get_mut(&key)?;
+        let opened = self.files.get_mut(&key)?;
         self.uses += 1;
-        self.by_use.remove(used);
-        *used = self.uses;
+        self.by_use.remove(&opened.used);
+        opened.used = self.uses;
         self.by_use.insert(self.uses, key);
-        Some(file.clone())
+        Some(opened.file.clone())
+    }
+
+    fn map_of(&mut self, key: Key, len: u64) -> Option<Arc<F::Map>> {
+        self.touch(key)?;
+        let (mapped, map) = self.files.get(&key)?.map.as_ref()?;
+        (*mapped == len).then(|| Arc::clone(map))
     }
 
     fn insert(&mut self, key: Key, file: F, max: usize) {
@@ -132,13 +172,20 @@ impl<F: Clone> State<F> {
             self.files.remove(&oldest);
         }
         self.uses += 1;
-        self.files.insert(key, (file, self.uses));
+        self.files.insert(
+            key,
+            Opened {
+                file,
+                map: None,
+                used: self.uses,
+            },
+        );
         self.by_use.insert(self.uses, key);
     }
 
     fn remove(&mut self, key: Key) {
-        if let Some((_, used)) = self.files.remove(&key) {
-            self.by_use.remove(&used);
+        if let Some(opened) = self.files.remove(&key) {
+            self.by_use.remove(&opened.used);
         }
     }
 }

@@ -348,8 +348,7 @@ impl<I: Io> PartitionHandle<I> {
         match start {
             Start::At(position) => Ok(position),
             Start::Lookup { index, len, .. } => {
-                let index = self.cell.place.open(index, OpenMode::Read).await?;
-                Ok(start.resolve(&index.map(len).await?))
+                Ok(start.resolve(&self.cell.place.map(index, len).await?))
             }
         }
     }

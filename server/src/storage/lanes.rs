@@ -236,7 +236,12 @@ async fn sync_all<I: Io>(place: Place<I>, syncs: Vec<(EffectId, Effect)>) -> Don
 /// Performs one effect by itself.
 pub(super) async fn perform<I: Io>(place: &Place<I>, effect: Effect) -> io::Result<()> {
     match effect {
-        Effect::Create(name) => place.open(name, OpenMode::Create).await?.truncate(0).await,
+        Effect::Create(name) => {
+            // A new file rather than an emptied one: somebody may have the old one mapped.
+            place.files.forget(place.number, name);
+            remove_if_there(&place.io, &place.path(name)).await?;
+            place.open(name, OpenMode::Create).await.map(|_| ())
+        }
         Effect::Write { file, at, pieces } => {
             place
                 .open(file, OpenMode::Create)
@@ -251,7 +256,11 @@ pub(super) async fn perform<I: Io>(place: &Place<I>, effect: Effect) -> io::Resu
         },
         Effect::SyncDir => place.io.disk().sync_dir(&place.folder).await,
         Effect::Truncate { file, len } => match place.open(file, OpenMode::Read).await {
-            Ok(file) if file.len().await? > len => file.truncate(len).await,
+            Ok(opened) if opened.len().await? > len => {
+                // What is mapped of it must not reach past its end.
+                place.files.forget(place.number, file);
+                opened.truncate(len).await
+            }
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
@@ -330,5 +339,13 @@ impl<I: Io> Place<I> {
         mode: OpenMode,
     ) -> io::Result<<I::Disk as Disk>::File> {
         self.files.get(self.number, &self.folder, name, mode).await
+    }
+    /// A mapped index.
+    pub(super) async fn map(
+        &self,
+        name: FileName,
+        len: u64,
+    ) -> io::Result<Arc<<<I::Disk as Disk>::File as File>::Map>> {
+        self.files.map(self.number, &self.folder, name, len).await
     }
 }

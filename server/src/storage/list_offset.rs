@@ -73,10 +73,7 @@ impl<I: Io> PartitionHandle<I> {
     async fn search(&self, plan: &TimePlan) -> Result<Option<(i64, i64)>, ReadError> {
         let offset = match plan.lookup {
             None => plan.offset(&[]),
-            Some((index, len)) => {
-                let index = self.cell.place.open(index, OpenMode::Read).await?;
-                plan.offset(&index.map(len).await?)
-            }
+            Some((index, len)) => plan.offset(&self.cell.place.map(index, len).await?),
         };
         let start = self.query(|machine| Ok(machine.log().plan_position(plan.segment, offset)))?;
         let mut position = self.position(start).await?;

@@ -194,7 +194,13 @@ impl<I: Io> Shared<I> {
             self.install(cell, directory);
         }
         let took = self.io.now().monotonic.since(begun);
-        tracing::info!(partitions = count, ?took, "the log directories are open");
+        let clean = self.directories.iter().all(|directory| directory.was_clean);
+        tracing::info!(
+            partitions = count,
+            clean,
+            ?took,
+            "the log directories are open"
+        );
     }
 }
 

@@ -173,7 +173,7 @@ fn report<I: Io>(name: &TopicPartition, place: &Place<I>, recovered: &Recovered,
         );
     }
     if !known.clean {
-        tracing::info!(
+        tracing::debug!(
             partition = %name, log_end = recovered.log.log_end(), bytes_checked = recovered.bytes_checked,
             indexes_rebuilt = recovered.indexes_rebuilt, "recovered after an unclean stop"
         );
