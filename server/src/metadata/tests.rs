@@ -249,3 +249,84 @@ fn a_follower_is_told_of_everything_before_the_answer() {
         node.stop().await;
     });
 }
+
+/// A directory that Apache Kafka 4.3.0 formatted (dynamic quorum), ran and shut down in good order:
+/// the topic t1 with 2 and then 3 partitions, a deleted topic, a cluster-wide configuration and a
+/// client quota.
+const KAFKA: [(&str, &[u8]); 7] = [
+    (
+        "meta.properties",
+        include_bytes!("testdata/kafka-4.3/meta.properties"),
+    ),
+    (
+        "bootstrap.checkpoint",
+        include_bytes!("testdata/kafka-4.3/bootstrap.checkpoint"),
+    ),
+    (
+        "__cluster_metadata-0/00000000000000000000-0000000000.checkpoint",
+        include_bytes!(
+            "testdata/kafka-4.3/__cluster_metadata-0/00000000000000000000-0000000000.checkpoint"
+        ),
+    ),
+    (
+        "__cluster_metadata-0/00000000000000000000.log",
+        include_bytes!("testdata/kafka-4.3/__cluster_metadata-0/00000000000000000000.log"),
+    ),
+    (
+        "__cluster_metadata-0/quorum-state",
+        include_bytes!("testdata/kafka-4.3/__cluster_metadata-0/quorum-state"),
+    ),
+    (
+        "__cluster_metadata-0/leader-epoch-checkpoint",
+        include_bytes!("testdata/kafka-4.3/__cluster_metadata-0/leader-epoch-checkpoint"),
+    ),
+    (
+        "__cluster_metadata-0/partition.metadata",
+        include_bytes!("testdata/kafka-4.3/__cluster_metadata-0/partition.metadata"),
+    ),
+];
+
+#[test]
+fn a_directory_of_apache_kafka_is_taken_as_it_is() {
+    run(|io, folder| async move {
+        let data = folder.join("data");
+        io.disk()
+            .create_dir_all(&data.join(METADATA_FOLDER))
+            .await
+            .unwrap();
+        for (name, contents) in KAFKA {
+            let contents = bytes::Bytes::from_static(contents);
+            io.disk().replace(&data.join(name), contents).await.unwrap();
+        }
+        let config = config(&folder, &[]);
+        for epoch in 2..4 {
+            let node = start(&io, &config).await;
+            assert_eq!(node.metadata.leader_epoch(), epoch);
+            {
+                let image = node.metadata.image();
+                let topics: Vec<_> = image.topics().map(|t| t.name.as_str()).collect();
+                assert_eq!(topics, ["t1"]);
+                let topic = image.topic("t1").unwrap();
+                assert_eq!(topic.id.to_string(), "p8lA-sIOSJuA_f918UFerw");
+                for partition in topic.partitions.values() {
+                    // Kafka had left it without a leader, and this node as the eligible one.
+                    assert_eq!((partition.leader, &*partition.isr), (1, &[1][..]));
+                    assert!(partition.eligible_leader_replicas.is_empty());
+                }
+                assert_eq!(image.topic_configs("t1")["retention.ms"], "1234");
+                let all = ConfigResource::broker_default();
+                assert_eq!(image.config(&all, "log.retention.ms"), Some("99999"));
+                assert!(image.to_records().iter().any(|record| matches!(
+                    record,
+                    ottla_wire::metadata::MetadataRecord::ClientQuota(q) if q.value == 1000.0
+                )));
+            }
+            assert!(node.holds("t1", 2) && !node.holds("gone", 0));
+            assert_eq!(
+                node.metadata.voters().unwrap().voters[0].endpoints[0].port,
+                21371
+            );
+            node.stop().await;
+        }
+    });
+}
