@@ -70,7 +70,7 @@ pub fn lookup(index: &[u8], base: i64, timestamp: i64) -> TimeEntry {
 /// # Errors
 /// Says what is wrong; the index must then be rebuilt.
 pub fn check_tail(len: u64, tail: &[u8], base: i64) -> Result<Option<TimeEntry>, IndexError> {
-    if len % SIZE as u64 != 0 {
+    if !len.is_multiple_of(SIZE as u64) {
         return Err(IndexError::Length { len, entry: SIZE });
     }
     let Some(last) = tail.last_chunk::<SIZE>() else {
