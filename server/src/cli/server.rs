@@ -105,7 +105,11 @@ fn first_screen(config: &BrokerConfig, running: &RunningBroker<RealIo>) -> std::
         .map(|folder| fs::canonicalize(folder).unwrap_or_else(|_| folder.clone()))
         .map(|folder| folder.display().to_string())
         .collect();
-    let address = addresses.first().cloned().unwrap_or_default();
+    // The tools look at 127.0.0.1:9092 unless they are told.
+    let elsewhere = match addresses.first() {
+        Some(address) if address != "127.0.0.1:9092" => format!(" --bootstrap-server {address}"),
+        _ => String::new(),
+    };
     let cluster = running.broker().metadata.cluster_id().clone();
     let mut out = std::io::stdout().lock();
     writeln!(
@@ -118,9 +122,12 @@ fn first_screen(config: &BrokerConfig, running: &RunningBroker<RealIo>) -> std::
     writeln!(out, "  cluster    {} (node {})", &*cluster, config.node_id)?;
     writeln!(
         out,
-        "  produce    echo hello | kcat -P -b {address} -t greetings"
+        "  produce    echo hello | ottla produce greetings{elsewhere}"
     )?;
-    writeln!(out, "  consume    kcat -C -b {address} -t greetings")?;
+    writeln!(
+        out,
+        "  consume    ottla consume greetings --from-beginning{elsewhere}"
+    )?;
     writeln!(out, "  stop       Ctrl-C")?;
     out.flush()
 }
