@@ -200,7 +200,7 @@ pub(crate) fn structure(out: &mut String, message: &Message, one: &Struct) {
         .collect();
     let _ = writeln!(
         out,
-        "impl Struct for {name} {{ const NAME: &'static str = \"{name}\"; \
+        "impl Struct for {name} {{ const STRUCT_NAME: &'static str = \"{name}\"; \
          const MIN_SIZES: (i16, &'static [u16]) = ({}, &[{}]);",
         message.versions.lo,
         sizes.join(",")

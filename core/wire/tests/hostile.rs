@@ -149,7 +149,7 @@ fn a_long_array_of_empty_structs_meets_the_budget() {
     let mut e = Encoder::new();
     e.uvarint(topics + 1);
     // An empty name and no tagged fields, over and over.
-    e.put_slice(&vec![1, 0].repeat(topics as usize));
+    e.put_slice(&[1, 0].repeat(topics as usize));
     e.put_slice(&[0; 20]);
     let frame = e.finish().into_bytes();
     let (outcome, allocated) = allocated_by(|| {

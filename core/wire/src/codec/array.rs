@@ -8,7 +8,7 @@ use crate::{Str, Uuid};
 /// What the generator emits for each struct, nested ones included.
 pub trait Struct: Sized {
     /// The struct's name at Kafka.
-    const NAME: &'static str;
+    const STRUCT_NAME: &'static str;
     /// The first version, and from there on the fewest bytes that the struct takes in each.
     const MIN_SIZES: (i16, &'static [u16]);
     /// Reads the struct in a version that the message has.

@@ -7,6 +7,8 @@ use crate::messages::ApiKey;
 
 /// A message, record or header that has a table of its own.
 pub trait Message: Struct {
+    /// Kafka's name of it, as `FetchRequest`.
+    const NAME: &'static str = Self::STRUCT_NAME;
     /// The oldest version.
     const MIN_VERSION: i16;
     /// The newest version.
