@@ -25,7 +25,7 @@
 //! # }
 //! ```
 //!
-//! [`accumulator`] and [`partition`] hold the decisions, [`sender`] the task.
+//! `accumulator` and `partition` hold the decisions, `sender` the task.
 
 mod accumulator;
 mod batch;
@@ -36,8 +36,6 @@ mod partition;
 mod partitioner;
 mod record;
 mod sender;
-#[cfg(test)]
-mod tests;
 
 pub use config::{Acks, ProducerConfig};
 pub use delivery::Delivery;

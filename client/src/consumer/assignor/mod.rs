@@ -1,7 +1,7 @@
 //! How the leader of a classic group divides the partitions among the members.
 //!
-//! Both assignors give what Java's of the same name give, so that members of both kinds may share a
-//! group, whoever leads it. They are functions of their arguments alone.
+//! Both follow the rules of Java's assignors of the same names and use their bytes, so that members of
+//! both kinds may share a group, whoever leads it. They are functions of their arguments alone.
 
 mod range;
 mod sticky;

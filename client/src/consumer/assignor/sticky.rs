@@ -1,7 +1,7 @@
 //! The cooperative sticky assignor (KIP-54, KIP-429): even shares, and as few moves as possible.
 //!
-//! With equal subscriptions the result is Java's, member for member: everybody keeps what they hold
-//! up to an even share, and the rest is dealt out in order. With differing subscriptions the rest
+//! With equal subscriptions everybody keeps what they hold up to an even share, and the rest is dealt
+//! out in order, as Java does it. With differing subscriptions the rest
 //! goes to the least loaded reader, and partitions move from the more to the less loaded until no
 //! move helps.
 
