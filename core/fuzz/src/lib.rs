@@ -13,8 +13,11 @@ use ottla_wire::{Decoder, EncodeError, Encoder, group, share, transaction};
 /// The most that a compressed batch may give.
 const DECOMPRESSED_MAX: usize = 1 << 20;
 
-/// The function of each target, by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+/// A target's name, and what it does with its bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 5] = [
     ("request", request),
     ("response", response),
     ("record_batch", record_batch),

@@ -393,7 +393,7 @@ fn check(message: &Message) -> Result<(), (usize, String)> {
                 }
                 (Some(d), Type::Bool) if d == "true" || d == "false" => {}
                 (Some(d), Type::I8 | Type::I16 | Type::U16 | Type::I32 | Type::U32 | Type::I64) => {
-                    if number(d).is_none() {
+                    if number(d).is_none_or(|n| !fits(&field.ty, n)) {
                         return bad(format!("bad default `{d}`"));
                     }
                 }
@@ -402,6 +402,18 @@ fn check(message: &Message) -> Result<(), (usize, String)> {
         }
     }
     Ok(())
+}
+
+/// Whether a number is one of the type's.
+fn fits(ty: &Type, n: i64) -> bool {
+    match ty {
+        Type::I8 => i8::try_from(n).is_ok(),
+        Type::I16 => i16::try_from(n).is_ok(),
+        Type::U16 => u16::try_from(n).is_ok(),
+        Type::I32 => i32::try_from(n).is_ok(),
+        Type::U32 => u32::try_from(n).is_ok(),
+        _ => true,
+    }
 }
 
 /// A default in decimal or after `0x`.

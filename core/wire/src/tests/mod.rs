@@ -1,6 +1,7 @@
 //! What must hold for every message alike.
 
 mod interop;
+mod pieces;
 mod records;
 mod roundtrip;
 mod second_opinion;
