@@ -34,3 +34,5 @@ pub mod process;
 pub mod random;
 #[cfg(madsim)]
 pub mod timeline;
+#[cfg(madsim)]
+pub mod world;
