@@ -307,6 +307,7 @@ pub struct Recorder {
 pub struct Recording {
     hash: EventHash,
     count: u64,
+    last_at: u64,
     keep_all: bool,
     kept: Vec<Event>,
     names: Vec<Arc<str>>,
@@ -346,6 +347,7 @@ impl Recorder {
         let mut state = self.lock();
         state.hash.add(&event);
         state.count += 1;
+        state.last_at = event.at;
         if state.keep_all || matches!(event.what, What::Work(_) | What::Violation(_)) {
             state.kept.push(event);
         }
@@ -379,6 +381,18 @@ impl Recording {
     #[must_use]
     pub fn hash(&self) -> EventHash {
         self.hash
+    }
+
+    /// When the last event was.
+    #[must_use]
+    pub fn last_at(&self) -> u64 {
+        self.last_at
+    }
+
+    /// Whether every event is kept.
+    #[must_use]
+    pub fn keeps_all(&self) -> bool {
+        self.keep_all
     }
 
     /// How many events there were.

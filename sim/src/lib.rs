@@ -17,6 +17,10 @@ compile_error!(
 );
 
 #[cfg(madsim)]
+pub mod check;
+#[cfg(madsim)]
+pub mod cli;
+#[cfg(madsim)]
 pub mod clock;
 #[cfg(madsim)]
 pub mod disk;
@@ -33,6 +37,14 @@ pub mod process;
 #[cfg(madsim)]
 pub mod random;
 #[cfg(madsim)]
+pub mod run;
+#[cfg(madsim)]
+pub mod scenario;
+#[cfg(madsim)]
+pub mod server;
+#[cfg(madsim)]
 pub mod timeline;
+#[cfg(madsim)]
+pub mod workload;
 #[cfg(madsim)]
 pub mod world;

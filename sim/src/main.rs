@@ -2,7 +2,7 @@
 
 #[cfg(madsim)]
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    ottla_sim::cli::main()
 }
 
 #[cfg(not(madsim))]

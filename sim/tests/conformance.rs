@@ -1,5 +1,6 @@
 //! The io conformance suite on the simulated backend: what the real one does, this one does.
 #![cfg(madsim)]
+#![expect(clippy::unwrap_used, reason = "it is a test")]
 
 use std::{future::Future, path::Path};
 

@@ -1,0 +1,34 @@
+//! No duplicate write: an idempotent producer's record is in the log at most once.
+
+use std::collections::BTreeMap;
+
+use super::History;
+use crate::event::Contents;
+
+pub(super) fn check(history: &History<'_>) -> Vec<String> {
+    let mut duplicates = Vec::new();
+    for (partition, log) in &history.logs {
+        let mut first = BTreeMap::new();
+        for (offset, contents) in log {
+            if let Contents::Whole(record) = contents
+                && let Some(before) = first.insert(record, offset)
+            {
+                duplicates.push(format!(
+                    "{record} is in {partition} at {before} and at {offset}"
+                ));
+            }
+        }
+    }
+    duplicates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture::*, check};
+
+    #[test]
+    fn a_record_that_is_there_twice_is_found() {
+        assert_eq!(verdict(check, vec![], log(&[0, 1, 2])), 0);
+        assert_eq!(verdict(check, vec![], log(&[0, 1, 0])), 1);
+    }
+}

@@ -1,0 +1,178 @@
+//! The invariants: what must hold of every history, whatever the faults were.
+//!
+//! Each is a noun with a file of its own, reads nothing but the workload's events, and has a test
+//! that it can fail. The ground truth is the log itself, read whole at the end with nothing else
+//! going on; a consumer's view alone could not tell a lost record from a late one.
+
+mod changed_record;
+mod commit_regression;
+mod duplicate_write;
+mod inconsistent_offset;
+mod lost_write;
+mod reordered_write;
+mod stuck_operation;
+mod vanished_read;
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::event::{Contents, TopicPartition, Work};
+
+/// An invariant that does not hold, and what shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The invariant's name.
+    pub invariant: &'static str,
+    /// What was promised and what was seen.
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.detail)
+    }
+}
+
+/// What the workload did and saw, with the logs as they are at the end.
+#[derive(Debug)]
+pub struct History<'a> {
+    /// Everything, in order.
+    pub work: Vec<&'a Work>,
+    /// Each partition's records at the end, by offset; those that were read whole.
+    pub logs: BTreeMap<&'a TopicPartition, BTreeMap<i64, Contents>>,
+}
+
+type Checker = fn(&History<'_>) -> Vec<String>;
+
+/// Every invariant, by name.
+pub const INVARIANTS: [(&str, Checker); 8] = [
+    ("lost_write", lost_write::check),
+    ("duplicate_write", duplicate_write::check),
+    ("reordered_write", reordered_write::check),
+    ("changed_record", changed_record::check),
+    ("vanished_read", vanished_read::check),
+    ("inconsistent_offset", inconsistent_offset::check),
+    ("commit_regression", commit_regression::check),
+    ("stuck_operation", stuck_operation::check),
+];
+
+/// Details of one invariant that are told; a broken run may have thousands.
+const DETAILS_MAX: usize = 5;
+
+impl<'a> History<'a> {
+    /// The history of these events.
+    pub fn new(work: impl IntoIterator<Item = &'a Work>) -> Self {
+        let work: Vec<&Work> = work.into_iter().collect();
+        let mut logs: BTreeMap<&TopicPartition, BTreeMap<i64, Contents>> = BTreeMap::new();
+        let mut ended = Vec::new();
+        for event in &work {
+            match event {
+                Work::Final {
+                    partition,
+                    offset,
+                    contents,
+                } => {
+                    logs.entry(partition)
+                        .or_default()
+                        .insert(*offset, *contents);
+                }
+                Work::FinalEnd { partition, .. } => ended.push(partition),
+                _ => {}
+            }
+        }
+        for partition in &ended {
+            logs.entry(partition).or_default();
+        }
+        // One that was not read to its end proves nothing about what is missing.
+        logs.retain(|partition, _| ended.contains(partition));
+        Self { work, logs }
+    }
+}
+
+/// Judges a history by every invariant.
+#[must_use]
+pub fn check(history: &History<'_>) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (invariant, checker) in INVARIANTS {
+        let details = checker(history);
+        let more = details.len().saturating_sub(DETAILS_MAX);
+        violations.extend(
+            details
+                .into_iter()
+                .take(DETAILS_MAX)
+                .map(|detail| Violation { invariant, detail }),
+        );
+        if more > 0 {
+            violations.push(Violation {
+                invariant,
+                detail: format!("and {more} more"),
+            });
+        }
+    }
+    violations
+}
+
+/// Short ways to write histories in the checkers' tests.
+#[cfg(test)]
+mod fixture {
+    use super::*;
+    use crate::event::RecordId;
+
+    pub(super) fn at(partition: i32) -> TopicPartition {
+        TopicPartition {
+            topic: "t".into(),
+            partition,
+        }
+    }
+
+    pub(super) fn record(sequence: u64) -> RecordId {
+        RecordId {
+            producer: 1,
+            sequence,
+        }
+    }
+
+    pub(super) fn acknowledged(sequence: u64, offset: i64) -> Work {
+        Work::Acknowledged {
+            record: record(sequence),
+            partition: at(0),
+            offset: Some(offset),
+        }
+    }
+
+    pub(super) fn read(offset: i64, sequence: u64) -> Work {
+        let contents = Contents::Whole(record(sequence));
+        Work::Read {
+            consumer: 1,
+            partition: at(0),
+            offset,
+            contents,
+        }
+    }
+
+    /// The log of partition 0 at the end: each record's sequence, from offset 0.
+    pub(super) fn log(sequences: &[u64]) -> Vec<Work> {
+        let mut work: Vec<Work> = sequences
+            .iter()
+            .zip(0..)
+            .map(|(sequence, offset)| Work::Final {
+                partition: at(0),
+                offset,
+                contents: Contents::Whole(record(*sequence)),
+            })
+            .collect();
+        work.push(Work::FinalEnd {
+            partition: at(0),
+            offset: sequences.len() as i64,
+        });
+        work
+    }
+
+    pub(super) fn verdict(
+        check: fn(&History<'_>) -> Vec<String>,
+        before: Vec<Work>,
+        log: Vec<Work>,
+    ) -> usize {
+        let work: Vec<Work> = before.into_iter().chain(log).collect();
+        check(&History::new(&work)).len()
+    }
+}

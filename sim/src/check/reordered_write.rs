@@ -1,0 +1,38 @@
+//! No reordered write: an idempotent producer's records are in a partition in the order in which it
+//! sent them.
+
+use std::collections::BTreeMap;
+
+use super::History;
+use crate::event::Contents;
+
+pub(super) fn check(history: &History<'_>) -> Vec<String> {
+    let mut reordered = Vec::new();
+    for (partition, log) in &history.logs {
+        let mut last = BTreeMap::new();
+        for (offset, contents) in log {
+            let Contents::Whole(record) = contents else {
+                continue;
+            };
+            if let Some((before, at)) = last.insert(record.producer, (record.sequence, offset))
+                && before > record.sequence
+            {
+                reordered.push(format!(
+                    "{record} is in {partition} at {offset}, behind #{before} at {at}"
+                ));
+            }
+        }
+    }
+    reordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture::*, check};
+
+    #[test]
+    fn a_record_behind_a_later_one_is_found() {
+        assert_eq!(verdict(check, vec![], log(&[0, 2, 3])), 0);
+        assert_eq!(verdict(check, vec![], log(&[0, 2, 1])), 1);
+    }
+}

@@ -1,0 +1,46 @@
+//! No vanished read: what a consumer was shown stays (KAFKA-10101: recovered data that was never
+//! synced, served, and gone after the next power loss).
+
+use std::collections::BTreeSet;
+
+use super::History;
+use crate::event::Work;
+
+pub(super) fn check(history: &History<'_>) -> Vec<String> {
+    let mut told = BTreeSet::new();
+    let mut vanished = Vec::new();
+    for work in &history.work {
+        let Work::Read {
+            partition,
+            offset,
+            contents,
+            ..
+        } = work
+        else {
+            continue;
+        };
+        let Some(log) = history.logs.get(partition) else {
+            continue;
+        };
+        if !log.contains_key(offset) && told.insert((partition, offset)) {
+            vanished.push(format!(
+                "{contents} was read in {partition} at {offset}; it is gone"
+            ));
+        }
+    }
+    vanished
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture::*, check};
+
+    #[test]
+    fn a_record_that_was_read_and_is_gone_is_found() {
+        assert_eq!(
+            verdict(check, vec![read(0, 0), read(1, 1)], log(&[0, 1])),
+            0
+        );
+        assert_eq!(verdict(check, vec![read(0, 0), read(1, 1)], log(&[0])), 1);
+    }
+}

@@ -1,0 +1,124 @@
+//! One run: a scenario and a seed become a history and a verdict.
+//!
+//! The broker starts, topics are made, the workload goes on while faults come and go; then every
+//! fault is healed, the workload is told to end and has a stated time for it, and the logs and
+//! commits are read with nothing else going on. The checkers judge what was recorded.
+
+mod faults;
+mod stage;
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use madsim::runtime::Runtime;
+
+use self::stage::Stage;
+use crate::{
+    check::{self, History, Violation},
+    event::{Recorder, What, Work},
+    scenario::Scenario,
+    timeline,
+    world::World,
+};
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The hash over all events.
+    pub hash: String,
+    /// How many events there were.
+    pub events: u64,
+    /// Virtual time that passed.
+    pub virtual_time: Duration,
+    /// Faults by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Records acknowledged and read.
+    pub acknowledged: u64,
+    /// Records read by consumers.
+    pub read: u64,
+    /// What does not hold.
+    pub violations: Vec<Violation>,
+    /// All events as text, if they were kept.
+    pub timeline: Vec<String>,
+}
+
+/// Runs a scenario with a seed, in this process: one seed is one fresh process, or madsim does not
+/// replay.
+#[must_use]
+pub fn run(scenario: &Scenario, seed: u64, keep_all: bool) -> Outcome {
+    let mut recorder = None;
+    let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
+    let finished = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let world = World::new(seed, keep_all);
+            recorder = Some(world.recorder().clone());
+            Stage::new(world, scenario.clone()).play().await;
+        });
+    }));
+    let Some(recorder) = recorder else {
+        unreachable!("the recorder is made before anything else");
+    };
+    let panicked = finished.err().map(|panic| panic_text(&*panic));
+    judge(&recorder, scenario, seed, panicked)
+}
+
+fn judge(recorder: &Recorder, scenario: &Scenario, seed: u64, panicked: Option<String>) -> Outcome {
+    let recording = recorder.lock();
+    let history = History::new(recording.work());
+    let mut violations = check::check(&history);
+    if let Some(text) = panicked {
+        violations.push(Violation {
+            invariant: "panic",
+            detail: text,
+        });
+    }
+    let count =
+        |wanted: fn(&Work) -> bool| recording.work().filter(|work| wanted(work)).count() as u64;
+    let acknowledged = count(|work| matches!(work, Work::Acknowledged { .. }));
+    if acknowledged < scenario.expect.acknowledged_min {
+        let wanted = scenario.expect.acknowledged_min;
+        let detail = format!("{acknowledged} records were acknowledged, expected are {wanted}");
+        violations.push(Violation {
+            invariant: "expect",
+            detail,
+        });
+    }
+    for event in recording.kept() {
+        if let What::Violation(detail) = &event.what {
+            violations.push(Violation {
+                invariant: "run",
+                detail: detail.clone(),
+            });
+        }
+    }
+    let lines = |kept: bool| match kept {
+        true => recording
+            .kept()
+            .iter()
+            .map(|event| timeline::line(&recording, event))
+            .collect(),
+        false => Vec::new(),
+    };
+    Outcome {
+        seed,
+        hash: recording.hash().to_string(),
+        events: recording.count(),
+        virtual_time: Duration::from_nanos(recording.last_at()),
+        faults: recording.faults().clone(),
+        acknowledged,
+        read: count(|work| matches!(work, Work::Read { .. })),
+        violations,
+        timeline: lines(recording.keeps_all()),
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "?".to_owned())
+}

@@ -1,0 +1,393 @@
+//! The stage of a run: its nodes, and the acts in order.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::{Either, FutureExt, join_all, select};
+use ottla_client::admin::NewTopic;
+use ottla_io::Spawn;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+use crate::{
+    event::{NodeId, TopicPartition, What, Work},
+    scenario::{Fault, FaultKind, Scenario},
+    server::Server,
+    workload::{
+        consumer::{self, ConsumerPlan},
+        producer::{self, ProducerPlan},
+        raw::RawClient,
+    },
+    world::{Node, World},
+};
+
+/// How long the broker may take to serve after its start, and an admin to be answered.
+const READY_PATIENCE: Duration = Duration::from_secs(120);
+/// The group of all consumers.
+const GROUP: &str = "readers";
+
+/// The nodes of a run. Clones are the same stage.
+#[derive(Clone)]
+pub(super) struct Stage {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    world: World,
+    scenario: Scenario,
+    server: Server,
+    clients: BTreeMap<String, Client>,
+    judge: Node,
+    process_faults: AsyncMutex<()>,
+    stop: watch::Sender<bool>,
+    stop_consumers: watch::Sender<bool>,
+}
+
+/// A client's node: what it runs is started again after each of its faults.
+struct Client {
+    node: Node,
+    index: u32,
+    produces: bool,
+    lives: Mutex<u32>,
+    done: watch::Sender<bool>,
+}
+
+impl Stage {
+    pub(super) fn new(world: World, scenario: Scenario) -> Self {
+        let server = Server::new(&world, &scenario.cluster);
+        let mut clients = BTreeMap::new();
+        for name in scenario.node_names().into_iter().skip(1) {
+            let produces = name.starts_with("producer");
+            let digits = name.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+            let client = Client {
+                node: world.add_node(&name, 0),
+                index: digits.parse().unwrap_or(0),
+                produces,
+                lives: Mutex::new(0),
+                done: watch::channel(false).0,
+            };
+            clients.insert(name, client);
+        }
+        let judge = world.add_node("judge", 0);
+        let process_faults = AsyncMutex::new(());
+        let (stop, stop_consumers) = (watch::channel(false).0, watch::channel(false).0);
+        let inner = Inner {
+            world,
+            scenario,
+            server,
+            clients,
+            judge,
+            process_faults,
+            stop,
+            stop_consumers,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    pub(super) fn world(&self) -> &World {
+        &self.inner.world
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.inner.server
+    }
+
+    pub(super) fn process_faults(&self) -> &AsyncMutex<()> {
+        &self.inner.process_faults
+    }
+
+    pub(super) fn node_id(&self, name: &str) -> NodeId {
+        let client = self.inner.clients.get(name).map(|client| client.node.id());
+        client.unwrap_or_else(|| self.server().node().id())
+    }
+
+    pub(super) fn all_nodes(&self) -> Vec<NodeId> {
+        let clients = self.inner.clients.values().map(|client| client.node.id());
+        clients
+            .chain([self.server().node().id(), self.inner.judge.id()])
+            .collect()
+    }
+
+    pub(super) fn others(&self, node: NodeId) -> Vec<NodeId> {
+        self.all_nodes()
+            .into_iter()
+            .filter(|other| *other != node)
+            .collect()
+    }
+
+    /// The whole run.
+    pub(super) async fn play(&self) {
+        self.server().start();
+        let watcher = madsim::task::spawn(self.clone().keep_running());
+        if self.wait_until_ready().await && self.make_topics().await {
+            for client in self.inner.clients.values() {
+                self.start_client(client);
+            }
+            self.trouble().await;
+            self.finish().await;
+        }
+        watcher.abort();
+    }
+
+    fn partitions(&self) -> Vec<TopicPartition> {
+        let topics = self.inner.scenario.topics.iter();
+        topics
+            .flat_map(|topic| {
+                let name: Arc<str> = topic.name.as_str().into();
+                (0..topic.partitions).map(move |partition| TopicPartition {
+                    topic: Arc::clone(&name),
+                    partition,
+                })
+            })
+            .collect()
+    }
+
+    /// An operator who starts the broker again when it could not start: a full disk may refuse it
+    /// for a while.
+    async fn keep_running(self) {
+        loop {
+            self.world().clock().sleep(Duration::from_secs(1)).await;
+            let _up = self.process_faults().lock().await;
+            if self.server().failure().is_some() {
+                self.server().start();
+            }
+        }
+    }
+
+    async fn wait_until_ready(&self) -> bool {
+        let clock = self.world().clock();
+        let deadline = clock.now() + READY_PATIENCE.as_nanos() as u64;
+        while !self.server().is_ready() {
+            if clock.now() > deadline {
+                let why = self
+                    .server()
+                    .failure()
+                    .unwrap_or_else(|| "it only hangs".to_owned());
+                self.stuck(format!(
+                    "the broker does not serve within {READY_PATIENCE:?}: {why}"
+                ));
+                return false;
+            }
+            clock.sleep(Duration::from_millis(20)).await;
+        }
+        true
+    }
+
+    async fn make_topics(&self) -> bool {
+        let io = self.inner.judge.start();
+        let Some(admin) = consumer::admin(io, &self.server().bootstrap()) else {
+            return false;
+        };
+        for topic in &self.inner.scenario.topics {
+            let mut wanted = NewTopic::new(topic.name.as_str(), topic.partitions, 1);
+            for (key, value) in &topic.config {
+                wanted = wanted.config(key.as_str(), value.as_str());
+            }
+            if let Err(error) = admin.create_topic(wanted).await {
+                self.stuck(format!("topic {} is not created: {error}", topic.name));
+                return false;
+            }
+        }
+        true
+    }
+
+    fn start_client(&self, client: &Client) {
+        let io = client.node.start();
+        let number = {
+            let mut lives = client.lives.lock().unwrap_or_else(PoisonError::into_inner);
+            *lives += 1;
+            client.index * 1000 + *lives
+        };
+        let random = self
+            .world()
+            .random(&format!("workload {} {number}", client.node.name()));
+        let recorder = self.world().recorder().clone();
+        let bootstrap = self.server().bootstrap();
+        let done = client.done.clone();
+        let workload = &self.inner.scenario.workload;
+        let task = if client.produces {
+            let plan = ProducerPlan {
+                number,
+                bootstrap,
+                partitions: self.partitions(),
+                payload_bytes_max: u64::from(workload.payload_bytes_max),
+                pause_max: workload.pause_max.0,
+            };
+            let stop = self.inner.stop.subscribe();
+            producer::produce(io.clone(), recorder, plan, random, stop).boxed()
+        } else {
+            let readers = workload.consumers.max(1);
+            let own = |index: usize| index as u32 % readers == (client.index - 1) % readers;
+            let partitions = self.partitions().into_iter().enumerate();
+            let partitions = partitions
+                .filter(|(index, _)| own(*index))
+                .map(|(_, one)| one);
+            let partitions = partitions.collect();
+            let plan = ConsumerPlan {
+                number,
+                group: GROUP.into(),
+                bootstrap,
+                partitions,
+            };
+            let stop = self.inner.stop_consumers.subscribe();
+            consumer::consume(io.clone(), recorder, plan, random, stop).boxed()
+        };
+        let task = async move {
+            task.await;
+            done.send_replace(true);
+        };
+        io.spawn_detached("workload", task.boxed());
+    }
+
+    pub(super) async fn client_down(&self, fault: &Fault) {
+        let Some(client) = self.inner.clients.get(&fault.node) else {
+            return;
+        };
+        if client.node.process().is_none() {
+            return;
+        }
+        match fault.fault {
+            FaultKind::PowerLoss => client.node.lose_power(),
+            _ => {
+                client.node.kill();
+            }
+        }
+        self.world().clock().sleep(fault.lasts.0).await;
+        self.start_client(client);
+    }
+
+    /// The faults, each at its time, and the rest of the duration.
+    async fn trouble(&self) {
+        let scenario = &self.inner.scenario;
+        let mut random = self.world().random("faults");
+        let begun = self.world().clock().now();
+        let at = |after: Duration| begun + after.as_nanos() as u64;
+        let mut under_way = Vec::new();
+        for fault in scenario.schedule(&mut random) {
+            self.world().clock().sleep_until(at(fault.at.0)).await;
+            let stage = self.clone();
+            under_way.push(madsim::task::spawn(
+                async move { stage.befall(fault).await },
+            ));
+        }
+        self.world()
+            .clock()
+            .sleep_until(at(scenario.workload.duration.0))
+            .await;
+        // What overlaps must not undo the healing: each ends by itself first.
+        join_all(under_way).await;
+        self.heal();
+    }
+
+    /// Everything outstanding ends; then the logs and commits are read.
+    async fn finish(&self) {
+        let within = self.inner.scenario.expect.within.0;
+        if !self.wait_until_ready().await {
+            return;
+        }
+        self.inner.stop.send_replace(true);
+        let produced = self.all_done(true);
+        if !self.in_time(within, produced).await {
+            self.stuck(format!(
+                "a producer is not done {within:?} after the faults ended"
+            ));
+        }
+        // Readers get a while to see what was written last.
+        self.world().clock().sleep(Duration::from_secs(3)).await;
+        self.inner.stop_consumers.send_replace(true);
+        let consumed = self.all_done(false);
+        if !self.in_time(within, consumed).await {
+            self.stuck(format!(
+                "a consumer is not done {within:?} after the faults ended"
+            ));
+        }
+        if !self.in_time(within, self.read_everything()).await {
+            self.stuck(format!("the logs cannot be read within {within:?}"));
+        }
+    }
+
+    async fn all_done(&self, produces: bool) {
+        for client in self
+            .inner
+            .clients
+            .values()
+            .filter(|client| client.produces == produces)
+        {
+            // The sender lives as long as the stage.
+            let _ = client.done.subscribe().wait_for(|done| *done).await;
+        }
+    }
+
+    async fn read_everything(&self) {
+        let recorder = self.world().recorder();
+        let judge = self.inner.judge.id();
+        let io = self.inner.judge.start();
+        let mut raw = RawClient::new(io.clone(), self.server().bootstrap());
+        let Some(admin) = consumer::admin(io, &self.server().bootstrap()) else {
+            return;
+        };
+        for partition in self.partitions() {
+            let mut offset = 0;
+            loop {
+                let Ok(page) = raw.fetch(&partition, offset, Duration::ZERO).await else {
+                    self.world().clock().sleep(Duration::from_millis(500)).await;
+                    continue;
+                };
+                for fetched in &page.records {
+                    let (offset, contents) = (fetched.offset, fetched.contents);
+                    let partition = partition.clone();
+                    recorder.work(
+                        judge,
+                        Work::Final {
+                            partition,
+                            offset,
+                            contents,
+                        },
+                    );
+                }
+                offset = page.next_offset;
+                if offset >= page.high_watermark {
+                    break;
+                }
+            }
+            recorder.work(
+                judge,
+                Work::FinalEnd {
+                    partition: partition.clone(),
+                    offset,
+                },
+            );
+            if self.inner.scenario.workload.consumers > 0 {
+                let offset = loop {
+                    match consumer::committed(&admin, GROUP, &partition).await {
+                        Ok(offset) => break offset,
+                        Err(_) => self.world().clock().sleep(Duration::from_millis(500)).await,
+                    }
+                };
+                recorder.work(
+                    judge,
+                    Work::FinalCommit {
+                        group: GROUP.into(),
+                        partition,
+                        offset,
+                    },
+                );
+            }
+        }
+    }
+
+    async fn in_time(&self, limit: Duration, future: impl Future<Output = ()>) -> bool {
+        let limit = self.world().clock().sleep(limit);
+        matches!(select(std::pin::pin!(future), limit).await, Either::Left(_))
+    }
+
+    fn stuck(&self, text: String) {
+        let recorder = self.world().recorder();
+        recorder.record(NodeId::WORLD, What::Work(Work::Stuck(text)));
+    }
+}

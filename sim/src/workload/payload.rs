@@ -1,0 +1,88 @@
+//! The value of a workload's record: it says who wrote it, where to and as which, and is checked.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::{
+    event::{Contents, RecordId, TopicPartition},
+    hash::digest,
+};
+
+/// Producer, sequence, digest of the place, digest of all before it.
+const FIXED: usize = 4 + 8 + 8 + 8;
+
+/// The value of a record with `filler` bytes beside what identifies it.
+#[must_use]
+pub fn encode(record: RecordId, partition: &TopicPartition, filler: usize) -> Bytes {
+    let mut value = BytesMut::with_capacity(FIXED + filler);
+    value.put_u32(record.producer);
+    value.put_u64(record.sequence);
+    value.put_u64(place(partition));
+    value.extend((0..filler).map(|at| (at as u64 * 31 + record.sequence) as u8));
+    let sum = digest(&[&value]);
+    value.put_u64(sum);
+    value.freeze()
+}
+
+/// What a value that was read at `partition` holds.
+#[must_use]
+pub fn decode(value: &[u8], partition: &TopicPartition) -> Contents {
+    let changed = Contents::Changed {
+        digest: digest(&[value]),
+    };
+    let Some((body, sum)) = value.split_last_chunk::<8>() else {
+        return changed;
+    };
+    if u64::from_be_bytes(*sum) != digest(&[body]) {
+        return changed;
+    }
+    let Some((producer, rest)) = body.split_first_chunk::<4>() else {
+        return changed;
+    };
+    let Some((sequence, rest)) = rest.split_first_chunk::<8>() else {
+        return changed;
+    };
+    match rest.first_chunk::<8>() {
+        Some(found) if u64::from_be_bytes(*found) == place(partition) => {
+            Contents::Whole(RecordId {
+                producer: u32::from_be_bytes(*producer),
+                sequence: u64::from_be_bytes(*sequence),
+            })
+        }
+        _ => changed,
+    }
+}
+
+fn place(partition: &TopicPartition) -> u64 {
+    digest(&[
+        partition.topic.as_bytes(),
+        &partition.partition.to_be_bytes(),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_known_again_and_a_changed_or_misplaced_one_is_not() {
+        let at = |partition| TopicPartition {
+            topic: "t".into(),
+            partition,
+        };
+        let record = RecordId {
+            producer: 7,
+            sequence: 9,
+        };
+        let value = encode(record, &at(1), 20);
+        assert_eq!(decode(&value, &at(1)), Contents::Whole(record));
+        assert!(matches!(decode(&value, &at(2)), Contents::Changed { .. }));
+        for byte in 0..value.len() {
+            let mut changed = value.to_vec();
+            changed[byte] ^= 1;
+            assert!(
+                matches!(decode(&changed, &at(1)), Contents::Changed { .. }),
+                "byte {byte}"
+            );
+        }
+    }
+}
