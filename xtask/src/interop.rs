@@ -93,13 +93,13 @@ impl Tally {
 }
 
 /// Where the clients are and where they are installed.
-struct Place {
+pub(crate) struct Place {
     sources: PathBuf,
     installed: PathBuf,
 }
 
 impl Place {
-    fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let installed = root().join("target/interop");
         fs::create_dir_all(&installed)
             .map_err(|error| Failure::Start(installed.display().to_string(), error))?;
@@ -109,7 +109,7 @@ impl Place {
         })
     }
 
-    fn install(&self, suites: &[&str]) -> Result<(), Failure> {
+    pub(crate) fn install(&self, suites: &[&str]) -> Result<(), Failure> {
         let wants = |suite: &str| suites.contains(&suite);
         if wants("tools") && Command::new("kcat").arg("-V").output().is_err() {
             run(Command::new("apt-get").args(["update", "-q"]))?;
@@ -142,6 +142,11 @@ impl Place {
             run(Command::new(self.sources.join("kafka")).arg("install"))?;
         }
         Ok(())
+    }
+
+    /// The script that runs Kafka's tools.
+    pub(crate) fn kafka(&self) -> PathBuf {
+        self.sources.join("kafka")
     }
 
     fn command(&self, suite: &str, address: &str, data: Option<&Path>) -> Command {
@@ -228,32 +233,77 @@ impl Place {
 }
 
 /// A broker of the release build, in a directory of its own; killed when dropped.
-struct Broker {
+pub(crate) struct Broker {
     child: Child,
-    address: String,
+    /// Where it listens.
+    pub(crate) address: String,
     data: PathBuf,
 }
 
 impl Broker {
-    fn start(place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn start(place: &Place) -> Result<Self, Failure> {
         let failed = |error| Failure::Start("ottla".into(), error);
-        let data = place.installed.join("data");
-        if data.exists() {
-            fs::remove_dir_all(&data).map_err(failed)?;
-        }
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .map_err(failed)?
-            .port();
-        let address = format!("127.0.0.1:{port}");
-        let log = fs::File::create(place.installed.join("broker.err")).map_err(failed)?;
-        let child = Command::new(root().join("target/release/ottla"))
+        let (data, address) = Self::ground(place, "data").map_err(failed)?;
+        let mut command = Command::new(root().join("target/release/ottla"));
+        command
+            .arg("server")
+            .args(["--override", &format!("listeners=PLAINTEXT://{address}")])
+            .args(["--override", &format!("log.dirs={}", data.display())]);
+        Self::spawn(place, command, address, data)
+    }
+
+    /// Apache Kafka with its defaults, on a directory of its own.
+    pub(crate) fn start_kafka(place: &Place) -> Result<Self, Failure> {
+        let failed = |error| Failure::Start("kafka".into(), error);
+        let (data, address) = Self::ground(place, "kafka-data").map_err(failed)?;
+        let (_, controller) = Self::ground(place, "kafka-data").map_err(failed)?;
+        let file = place.installed.join("kafka.properties");
+        let properties = format!(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n\
+             listeners=PLAINTEXT://{address},CONTROLLER://{controller}\n\
+             controller.quorum.bootstrap.servers={controller}\n\
+             log.dirs={}\noffsets.topic.replication.factor=1\n",
+            data.display()
+        );
+        fs::write(&file, properties).map_err(failed)?;
+        run(Command::new(place.kafka())
             .args([
-                "server",
-                "--override",
-                &format!("listeners=PLAINTEXT://{address}"),
+                "storage",
+                "format",
+                "--standalone",
+                "-t",
+                "MkU3OEVBNTcwNTJENDM2Qk",
+                "-c",
             ])
-            .args(["--override", &format!("log.dirs={}", data.display())])
+            .arg(&file)
+            .stdout(Stdio::null()))?;
+        let mut command = Command::new(place.kafka());
+        command.args(["class", "kafka.Kafka"]).arg(&file).env(
+            "KAFKA_OPTS",
+            "-Xmx1G -Xms1G -server -XX:+UseG1GC -XX:MaxGCPauseMillis=20",
+        );
+        Self::spawn(place, command, address, data)
+    }
+
+    /// An empty directory and a free address.
+    fn ground(place: &Place, name: &str) -> std::io::Result<(PathBuf, String)> {
+        let data = place.installed.join(name);
+        if data.exists() {
+            fs::remove_dir_all(&data)?;
+        }
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        Ok((data, format!("127.0.0.1:{port}")))
+    }
+
+    fn spawn(
+        place: &Place,
+        mut command: Command,
+        address: String,
+        data: PathBuf,
+    ) -> Result<Self, Failure> {
+        let failed = |error| Failure::Start("the broker".into(), error);
+        let log = fs::File::create(place.installed.join("broker.err")).map_err(failed)?;
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -274,8 +324,13 @@ impl Broker {
         Ok(broker)
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM, and the status it ends with.
-    fn stop(mut self) -> Result<(), String> {
+    pub(crate) fn stop(mut self) -> Result<(), String> {
         let pid = self.child.id().to_string();
         let told = Command::new("kill").arg(&pid).status();
         if !told.is_ok_and(|status| status.success()) {

@@ -5,6 +5,7 @@
 
 use std::{env, process::ExitCode};
 
+mod bench;
 mod check;
 mod interop;
 mod process;
@@ -18,6 +19,7 @@ usage: cargo xtask COMMAND
   test      every test, the simulator's bounded run included
             --seeds N     how many seeds the simulator runs (200)
             --no-sim      leave the simulator out
+  bench     Ottla and Apache Kafka side by side (--pairs N)
   check     formatting, clippy and docs, warnings denied
   interop   a release build driven by real clients and Apache Kafka's tools
   tidy      what neither the compiler nor clippy can hold
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = match command.as_str() {
         "test" => test::run(&rest),
+        "bench" => bench::bench(&rest),
         "check" => check::run(),
         "interop" => interop::interop(&rest),
         "tidy" => tidy::run(),
