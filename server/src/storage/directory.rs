@@ -69,6 +69,7 @@ impl<I: Io> Directory<I> {
                         path: path.to_owned(),
                     });
                 }
+                sync_ancestors(disk, path).await.map_err(unwritable)?;
                 let identity = MetaProperties {
                     cluster_id: cluster_id
                         .map_or_else(|| random_uuid(io).to_string(), ToOwned::to_owned),
@@ -145,4 +146,21 @@ pub(super) fn random_uuid<I: Io>(io: &I) -> Uuid {
     let mut bytes = [0; 16];
     io.fill_random(&mut bytes);
     Uuid::from_random(bytes)
+}
+
+/// Makes the name of a new log directory durable, and the names of the folders made for it. Without
+/// this a power loss could take the directory away with everything that was synced in it.
+async fn sync_ancestors<D: Disk>(disk: &D, path: &Path) -> std::io::Result<()> {
+    for folder in path.ancestors().skip(1) {
+        let folder = match folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => folder,
+        };
+        match disk.sync_dir(folder).await {
+            // A folder that may not be read was not made by us.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => break,
+            result => result?,
+        }
+    }
+    Ok(())
 }
