@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-pub(crate) use ottla_wire::records::crc32c;
 pub use header::{BatchHeader, EndTxnMarker};
+pub(crate) use ottla_wire::records::crc32c;
 
 use crate::{
     limits::{BATCH_HEADER_BYTES, BATCH_OVERHEAD_BYTES},

@@ -201,6 +201,8 @@ impl Log {
                 .lengths()
                 .map(|(file, len)| Effect::Truncate { file, len }),
         );
+        // A roll may have synced what is taken back: without this a power loss would bring it back.
+        out.extend(roll::sync_segment(self.active()));
         out.push(Effect::SyncDir);
         if epochs_changed {
             out.push(self.epochs_effect());

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     batch::{self, BatchHeader},
-    limits::{BATCH_HEADER_BYTES, SCAN_CHUNK_BYTES},
+    limits::{BATCH_HEADER_BYTES, SCAN_CHUNK_BYTES, SEGMENT_OFFSETS_MAX},
 };
 
 /// Bytes that are wanted from a file: exactly `len` of them unless the file ends before.
@@ -107,7 +107,10 @@ impl Scan {
             Ok(found) => found,
             Err(reason) => return damaged(reason),
         };
-        if header.base_offset < self.next_offset {
+        // No checksum covers a base offset. An index could not name one so far from the segment's.
+        let first = self.file.base_offset().unwrap_or(0);
+        let too_far = header.last_offset().saturating_sub(first) > SEGMENT_OFFSETS_MAX;
+        if header.base_offset < self.next_offset || too_far {
             return damaged(Damage::Offset {
                 expected: self.next_offset,
                 got: header.base_offset,

@@ -213,7 +213,12 @@ impl Recovery {
     ) -> Result<(), RecoveryError> {
         let segment = self.segments[pass.at].segment.base;
         let offset = pass.next_offset.max(segment);
-        if self.clean || !self.segments[pass.at].rebuild || offset < self.recovery_point {
+        // If offsets go back, the batch before may be the damaged one: no checksum covers its base offset.
+        let lowest = match reason {
+            Damage::Offset { got, .. } => offset.min(got),
+            _ => offset,
+        };
+        if self.clean || !self.segments[pass.at].rebuild || lowest < self.recovery_point {
             let damaged = Damaged {
                 segment,
                 position,

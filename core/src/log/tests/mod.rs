@@ -3,6 +3,8 @@
 mod disk;
 mod fixture;
 mod model;
+mod producers;
+mod recovery;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 

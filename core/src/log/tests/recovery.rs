@@ -1,0 +1,418 @@
+//! What opening a directory does with each kind of damage.
+
+use alloc::{format, string::ToString as _, vec, vec::Vec};
+
+use super::{
+    TestBatch,
+    fixture::{Fixture, header, small_config},
+};
+use crate::{
+    batch::Origin,
+    log::{Cut, FileName, Mark, Recovered, RecoveryError, read::Damage},
+};
+
+/// A log of plain and idempotent batches in several segments, all of it written and synced.
+fn filled(batches: i32) -> Fixture {
+    let mut fixture = Fixture::new(small_config());
+    append(&mut fixture, batches);
+    fixture.sync();
+    fixture
+}
+
+fn append(fixture: &mut Fixture, batches: i32) {
+    for _ in 0..batches {
+        fixture.now.0 += 10;
+        let sequence = fixture.log.producers().get(5);
+        let sequence = sequence.map_or(0, |entry| entry.last_sequence() + 1);
+        let batch = TestBatch {
+            count: 2,
+            filler: 45,
+            timestamp: fixture.now.0,
+            producer: (5, 0, sequence),
+            ..TestBatch::default()
+        };
+        fixture.append(batch, 0, Origin::Client).unwrap();
+        fixture.write();
+    }
+}
+
+/// Opens after a crash, and makes the model agree with the end it gives.
+fn reopen(fixture: &mut Fixture, recovery_point: i64, clean: bool) -> Opened {
+    let start = fixture.log.log_start();
+    let recovered = fixture.recover(recovery_point, start, clean).unwrap();
+    let end = recovered.log.log_end();
+    fixture
+        .model
+        .retain(|batch| header(batch).last_offset() < end);
+    let Recovered {
+        log,
+        cut,
+        indexes_rebuilt,
+        ends_below,
+        ..
+    } = recovered;
+    fixture.log = log;
+    fixture.check();
+    Opened {
+        cut,
+        indexes_rebuilt,
+        ends_below,
+    }
+}
+
+/// What opening reported.
+struct Opened {
+    cut: Option<Cut>,
+    indexes_rebuilt: usize,
+    ends_below: Option<i64>,
+}
+
+fn active_name(fixture: &Fixture) -> alloc::string::String {
+    fixture.log.active_file().to_string()
+}
+
+#[test]
+fn damage_below_the_recovery_point_refuses_the_partition_wherever_it_lies() {
+    let whole = filled(11);
+    let (name, end) = (active_name(&whole), whole.log.log_end());
+    let (segment, len) = (whole.log.active().base, whole.disk.bytes(&name).len());
+    assert!(len > 300, "several batches are in the segment");
+    for at in [0, 3, 4, 6, 8, 16, 17, 30, 100, len / 2, len - 1] {
+        let mut fixture = filled(11);
+        fixture.disk.bytes_mut(&name)[at] ^= 0x40;
+        let before = fixture.disk.bytes(&name).to_vec();
+        let Err(RecoveryError::Damaged {
+            damaged,
+            recovery_point,
+        }) = fixture.recover(end, 0, false)
+        else {
+            panic!("byte {at} was flipped, nothing was noticed");
+        };
+        assert_eq!((damaged.segment, recovery_point), (segment, end));
+        // No checksum covers a base offset: that shows at the next batch.
+        assert!(damaged.position <= at as u64 + header(&before).size().unwrap() as u64);
+        assert_eq!(fixture.disk.bytes(&name), before, "nothing was cut");
+    }
+    let mut fixture = filled(11);
+    fixture.disk.bytes_mut(&name).truncate(len - 20);
+    let error = fixture.recover(end, 0, false).unwrap_err();
+    assert!(matches!(
+        error,
+        RecoveryError::Damaged { damaged, .. } if matches!(damaged.reason, Damage::Torn { .. })
+    ));
+}
+
+#[test]
+fn a_log_that_ends_between_batches_below_the_recovery_point_says_so() {
+    let mut fixture = filled(11);
+    let (name, end) = (active_name(&fixture), fixture.log.log_end());
+    let last = fixture.model.last().unwrap().len();
+    let len = fixture.disk.bytes(&name).len();
+    fixture.disk.bytes_mut(&name).truncate(len - last);
+    let recovered = reopen(&mut fixture, end, false);
+    assert_eq!(recovered.ends_below, Some(end));
+    assert_eq!(fixture.log.log_end(), end - 2);
+}
+
+#[test]
+fn a_torn_tail_is_cut_once_with_one_report() {
+    for torn in [1, 12, 30, 60, 61, 100] {
+        let mut fixture = filled(9);
+        let durable = fixture.log.log_end();
+        append(&mut fixture, 1);
+        let name = active_name(&fixture);
+        let (file, len) = (fixture.log.active_file(), fixture.disk.bytes(&name).len());
+        let position = len - fixture.model.last().unwrap().len();
+        fixture.disk.bytes_mut(&name).truncate(position + torn);
+        let cut = reopen(&mut fixture, durable, false).cut.unwrap();
+        assert_eq!(
+            (cut.file, cut.position, cut.offset, cut.bytes),
+            (file, position as u64, durable, torn as u64)
+        );
+        assert!(matches!(cut.reason, Damage::Torn { left, .. } if left == torn as u64));
+        assert_eq!(fixture.disk.bytes(&name).len(), position);
+        assert_eq!(reopen(&mut fixture, durable, false).cut, None);
+        append(&mut fixture, 3);
+        fixture.check();
+    }
+}
+
+#[test]
+fn a_flipped_bit_above_the_recovery_point_cuts_there_and_takes_later_segments() {
+    let mut fixture = filled(2);
+    let durable = fixture.log.log_end();
+    append(&mut fixture, 12);
+    let (first, size) = (
+        FileName::Log(0),
+        fixture.disk.bytes(&FileName::Log(0).to_string()).len(),
+    );
+    let position = fixture.model[0].len() * 2;
+    fixture.disk.bytes_mut(&first.to_string())[position + 70] ^= 1;
+    let all = fixture.log.size();
+    let cut = reopen(&mut fixture, durable, false).cut.unwrap();
+    assert_eq!(
+        (cut.file, cut.position, cut.offset),
+        (first, position as u64, durable)
+    );
+    assert_eq!(
+        (cut.reason, cut.bytes),
+        (Damage::Crc, all - position as u64)
+    );
+    assert!(size > position && fixture.log.segments().len() == 1);
+    let logs = fixture.disk.list();
+    assert_eq!(
+        logs.iter()
+            .filter(|file| file.name.ends_with(".log"))
+            .count(),
+        1
+    );
+}
+
+/// Breaks an index file: what it is called, how, and whether that can be seen on a clean open.
+type Break = (&'static str, fn(&mut Vec<u8>));
+
+const BREAKS: [Break; 3] = [
+    ("odd length", |file| file.push(7)),
+    ("a preallocated tail of zeros", |file| file.resize(1200, 0)),
+    ("only zeros", |file| {
+        file.clear();
+        file.resize(1200, 0);
+    }),
+];
+
+#[test]
+fn an_unsound_index_of_any_segment_is_rebuilt_after_a_crash_and_after_a_clean_stop() {
+    for clean in [true, false] {
+        for (what, spoil) in BREAKS {
+            for at in 0..3 {
+                for kind in [FileName::OffsetIndex, FileName::TimeIndex] {
+                    let mut fixture = filled(11);
+                    assert_eq!(fixture.log.segments().len(), 3);
+                    fixture.log.close(&mut fixture.pending);
+                    fixture.write();
+                    let base = fixture.log.segments().nth(at).unwrap().base;
+                    let name = kind(base).to_string();
+                    let sound = fixture.disk.bytes(&name).to_vec();
+                    assert!(!sound.is_empty(), "{name}");
+                    spoil(fixture.disk.bytes_mut(&name));
+                    let end = fixture.log.log_end();
+                    let recovered = reopen(&mut fixture, end, clean);
+                    assert_eq!(fixture.log.log_end(), end);
+                    assert_eq!(
+                        fixture.disk.bytes(&name),
+                        sound,
+                        "{what} in {name}, {clean}"
+                    );
+                    assert!(recovered.indexes_rebuilt >= 1 && recovered.cut.is_none());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_missing_index_of_any_segment_is_rebuilt() {
+    for clean in [true, false] {
+        for at in 0..3 {
+            for kind in [FileName::OffsetIndex, FileName::TimeIndex] {
+                let mut fixture = filled(11);
+                fixture.log.close(&mut fixture.pending);
+                fixture.write();
+                let base = fixture.log.segments().nth(at).unwrap().base;
+                let name = kind(base).to_string();
+                let sound = fixture.disk.bytes(&name).to_vec();
+                fixture.disk.remove(&name);
+                let end = fixture.log.log_end();
+                reopen(&mut fixture, end, clean);
+                assert_eq!(fixture.disk.bytes(&name), sound, "{name} {clean}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_truncated_offset_index_of_the_active_segment_is_whole_after_a_crash() {
+    let mut fixture = filled(11);
+    let end = fixture.log.log_end();
+    let name = FileName::OffsetIndex(fixture.log.active().base).to_string();
+    let sound = fixture.disk.bytes(&name).to_vec();
+    assert!(sound.len() >= 8);
+    fixture.disk.bytes_mut(&name).truncate(sound.len() - 8);
+    reopen(&mut fixture, end, false);
+    assert_eq!(fixture.disk.bytes(&name), sound);
+}
+
+#[test]
+fn a_bad_index_over_a_damaged_segment_below_the_recovery_point_is_an_error() {
+    let mut fixture = filled(11);
+    fixture.disk.remove(&FileName::OffsetIndex(0).to_string());
+    fixture.disk.bytes_mut(&FileName::Log(0).to_string())[100] ^= 1;
+    let end = fixture.log.log_end();
+    for clean in [true, false] {
+        let error = fixture.recover(end, 0, clean).unwrap_err();
+        assert!(matches!(error, RecoveryError::Damaged { .. }), "{error}");
+    }
+}
+
+#[test]
+fn corrupt_and_missing_producer_snapshots_fall_back_to_older_ones_and_to_the_log() {
+    for clean in [true, false] {
+        for spoiled in 0..4 {
+            for remove in [true, false] {
+                let mut fixture = filled(11);
+                fixture.log.close(&mut fixture.pending);
+                fixture.write();
+                let names = fixture.disk.list().into_iter().map(|file| file.name);
+                let snapshots: Vec<_> = names.filter(|name| name.ends_with(".snapshot")).collect();
+                assert_eq!(snapshots.len(), 3, "{snapshots:?}");
+                for name in snapshots.iter().rev().take(spoiled) {
+                    if remove {
+                        fixture.disk.remove(name);
+                    } else {
+                        fixture.disk.bytes_mut(name)[20] ^= 1;
+                    }
+                }
+                let end = fixture.log.log_end();
+                reopen(&mut fixture, end, clean);
+                assert_eq!(fixture.log.producers().get(5).unwrap().last_sequence(), 21);
+                append(&mut fixture, 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn deleted_and_cleaned_files_and_indexes_without_a_log_are_removed() {
+    let mut fixture = filled(11);
+    let junk = [
+        FileName::Log(0).marked(Mark::Deleted),
+        FileName::OffsetIndex(4).marked(Mark::Deleted),
+        FileName::ProducerSnapshot(4).marked(Mark::Deleted),
+        FileName::Log(0).marked(Mark::Cleaned),
+        FileName::TimeIndex(0).marked(Mark::Cleaned),
+        FileName::OffsetIndex(777).to_string(),
+        FileName::TxnIndex(777).to_string(),
+    ];
+    for name in &junk {
+        *fixture.disk.bytes_mut(name) = vec![1, 2, 3];
+    }
+    *fixture.disk.bytes_mut("somebody.else") = vec![9];
+    let end = fixture.log.log_end();
+    reopen(&mut fixture, end, false);
+    let left: Vec<_> = fixture
+        .disk
+        .list()
+        .into_iter()
+        .map(|file| file.name)
+        .collect();
+    assert!(junk.iter().all(|name| !left.contains(name)), "{left:?}");
+    assert!(left.iter().any(|name| name == "somebody.else"));
+}
+
+/// Copies a segment's files under a mark.
+fn mark_copy(fixture: &mut Fixture, base: i64, mark: Mark) -> Vec<alloc::string::String> {
+    let files = [
+        FileName::Log(base),
+        FileName::OffsetIndex(base),
+        FileName::TimeIndex(base),
+    ];
+    files
+        .into_iter()
+        .map(|file| {
+            let contents = fixture.disk.bytes(&file.to_string()).to_vec();
+            *fixture.disk.bytes_mut(&file.marked(mark)) = contents;
+            file.marked(mark)
+        })
+        .collect()
+}
+
+#[test]
+fn swap_files_take_the_place_of_the_segments_they_span() {
+    let mut fixture = filled(11);
+    let bases: Vec<_> = fixture.log.segments().map(|segment| segment.base).collect();
+    // A cleaning joined the first two segments into one, and stopped before any was renamed.
+    let second = fixture
+        .disk
+        .bytes(&FileName::Log(bases[1]).to_string())
+        .to_vec();
+    let swaps = mark_copy(&mut fixture, 0, Mark::Swap);
+    fixture.disk.bytes_mut(&swaps[0]).extend(second);
+    // Its indexes did not make it: they are built anew.
+    fixture.disk.remove(&swaps[1]);
+    fixture.disk.remove(&swaps[2]);
+    let end = fixture.log.log_end();
+    reopen(&mut fixture, end, true);
+    let now: Vec<_> = fixture.log.segments().map(|segment| segment.base).collect();
+    assert_eq!(now, [bases[0], bases[2]]);
+    let left: Vec<_> = fixture
+        .disk
+        .list()
+        .into_iter()
+        .map(|file| file.name)
+        .collect();
+    assert!(!left.iter().any(|name| name.ends_with(".swap")), "{left:?}");
+    assert!(!left.contains(&FileName::OffsetIndex(bases[1]).to_string()));
+}
+
+#[test]
+fn swap_files_above_a_cleaned_file_are_not_complete_and_are_removed() {
+    let mut fixture = filled(11);
+    mark_copy(&mut fixture, 0, Mark::Cleaned);
+    let swaps = mark_copy(&mut fixture, 0, Mark::Swap);
+    fixture.disk.bytes_mut(&swaps[0]).truncate(10);
+    let end = fixture.log.log_end();
+    reopen(&mut fixture, end, true);
+    assert_eq!(fixture.log.segments().len(), 3);
+    let left: Vec<_> = fixture
+        .disk
+        .list()
+        .into_iter()
+        .map(|file| file.name)
+        .collect();
+    let marked =
+        |name: &&alloc::string::String| name.ends_with(".swap") || name.ends_with(".cleaned");
+    assert_eq!(left.iter().filter(marked).count(), 0, "{left:?}");
+}
+
+#[test]
+fn a_damaged_swap_file_refuses_the_partition_and_changes_nothing() {
+    let mut fixture = filled(11);
+    let swaps = mark_copy(&mut fixture, 0, Mark::Swap);
+    fixture.disk.bytes_mut(&swaps[0])[90] ^= 1;
+    let before = fixture.disk.clone();
+    let end = fixture.log.log_end();
+    assert!(fixture.recover(end, 0, true).is_err());
+    assert!(fixture.disk == before);
+}
+
+#[test]
+fn a_log_start_within_a_batch_survives_reads_and_restarts() {
+    let mut fixture = filled(11);
+    for clean in [true, false] {
+        let start = fixture.log.log_start() + 5;
+        assert_eq!(start % 2, 1, "batches have two records");
+        let end = fixture.log.log_end();
+        fixture
+            .log
+            .advance_log_start(start, end, &mut fixture.pending)
+            .unwrap();
+        fixture.write();
+        assert_eq!(fixture.log.log_start(), start);
+        let got = fixture.read(start, end, 1);
+        assert_eq!(header(&got).base_offset, start - 1);
+        reopen(&mut fixture, end, clean);
+        assert_eq!(fixture.log.log_start(), start);
+        fixture.check_reads(start, 1000);
+        assert!(fixture.log.plan_read(start - 1, end, 100, true).is_err());
+        // The next round begins at an even offset.
+        fixture
+            .log
+            .advance_log_start(start + 1, end, &mut fixture.pending)
+            .unwrap();
+        fixture.write();
+    }
+    assert_eq!(
+        format!("{}", fixture.log.active_file()),
+        active_name(&fixture)
+    );
+}
