@@ -15,7 +15,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let topic = args.next().unwrap_or_else(|| "example".to_owned());
     real::run(|io| async move {
         let admin = Admin::new(io, [bootstrap])?;
-        match admin.create_topic(NewTopic::new(topic.as_str(), 3, 1)).await {
+        match admin
+            .create_topic(NewTopic::new(topic.as_str(), 3, 1))
+            .await
+        {
             Err(AdminError::Broker(error)) if error.code == ErrorCode::TopicAlreadyExists => {}
             created => eprintln!("created: {:?}", created?),
         }
@@ -24,7 +27,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             eprintln!("{}: {} partitions", topic.name, topic.partitions.len());
         }
         for group in admin.list_groups().await? {
-            let offsets = admin.list_group_offsets(group.group_id.clone(), None).await?;
+            let offsets = admin
+                .list_group_offsets(group.group_id.clone(), None)
+                .await?;
             eprintln!("group {} ({}): {offsets:?}", group.group_id, group.state);
         }
         admin.close().await;

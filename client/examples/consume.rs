@@ -24,7 +24,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             let records = consumer.poll(Duration::from_secs(5)).await?;
             let Some(last) = records.last() else { break };
             count += records.len();
-            eprintln!("{count} records, the last one at {}-{}", last.partition, last.offset);
+            eprintln!(
+                "{count} records, the last one at {}-{}",
+                last.partition, last.offset
+            );
         }
         consumer.close().await?;
         Ok::<(), Box<dyn Error>>(())

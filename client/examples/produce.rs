@@ -15,7 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Queued one after the other: the order is theirs. What became of each is asked later.
         let mut deliveries = Vec::new();
         for n in 0..count {
-            let record = Record::to(topic.as_str()).key(format!("key-{}", n % 3)).value(n.to_string());
+            let record = Record::to(topic.as_str())
+                .key(format!("key-{}", n % 3))
+                .value(n.to_string());
             deliveries.push(producer.queue(record.header("source", "example")).await?);
         }
         let mut last = None;

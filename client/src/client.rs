@@ -64,8 +64,14 @@ impl Default for ClientConfig {
             client_id: "ottla-client".to_owned(),
             request_timeout: ms(30_000),
             api_timeout: ms(60_000),
-            retry_backoff: Backoff { initial: ms(100), max: ms(1_000) },
-            reconnect_backoff: Backoff { initial: ms(50), max: ms(1_000) },
+            retry_backoff: Backoff {
+                initial: ms(100),
+                max: ms(1_000),
+            },
+            reconnect_backoff: Backoff {
+                initial: ms(50),
+                max: ms(1_000),
+            },
             connect_timeout: ms(10_000),
             max_idle: ms(540_000),
             metadata_max_age: ms(300_000),
@@ -100,7 +106,10 @@ pub struct Client<I: Io> {
 
 impl<I: Io> Clone for Client<I> {
     fn clone(&self) -> Self {
-        Self { io: self.io.clone(), shared: Arc::clone(&self.shared) }
+        Self {
+            io: self.io.clone(),
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -109,15 +118,18 @@ struct Shared {
     config: ClientConfig,
     connection: ConnectionConfig,
     bootstrap: Vec<(String, u16)>,
-    slots: Mutex<BTreeMap<(i32, Lane), Arc<AsyncMutex<Slot>>>>,
+    slots: Mutex<Slots>,
     /// Brokers that only a coordinator look-up told of.
     extra: Mutex<BTreeMap<i32, (Str, u16)>>,
     metadata: Mutex<Arc<Metadata>>,
-    /// Topics that a refresh asks for; `None` is all of them.
-    interest: Mutex<Option<BTreeSet<Str>>>,
+    /// Topics that a refresh asks for.
+    interest: Mutex<BTreeSet<Str>>,
     refresh: AsyncMutex<Refresh>,
     rng: Mutex<SmallRng>,
 }
+
+/// Every lane to every broker that was used.
+type Slots = BTreeMap<(i32, Lane), Arc<AsyncMutex<Slot>>>;
 
 /// The state of one lane to one broker; held locked while connecting.
 #[derive(Debug, Default)]
@@ -157,11 +169,14 @@ impl<I: Io> Client<I> {
             slots: Mutex::default(),
             extra: Mutex::default(),
             metadata: Mutex::default(),
-            interest: Mutex::new(Some(BTreeSet::new())),
+            interest: Mutex::new(BTreeSet::new()),
             refresh: AsyncMutex::default(),
             rng: Mutex::new(SmallRng::new(seed)),
         };
-        Ok(Self { io, shared: Arc::new(shared) })
+        Ok(Self {
+            io,
+            shared: Arc::new(shared),
+        })
     }
 
     /// The settings.
@@ -178,16 +193,10 @@ impl<I: Io> Client<I> {
 
     /// Adds a topic to those that a refresh asks for.
     pub(crate) fn watch_topic(&self, topic: &Str) {
-        if let Some(topics) = &mut *lock(&self.shared.interest)
-            && !topics.contains(topic)
-        {
+        let mut topics = lock(&self.shared.interest);
+        if !topics.contains(topic) {
             topics.insert(topic.detach());
         }
-    }
-
-    /// Makes a refresh ask for all topics, which subscribing by pattern needs.
-    pub(crate) fn watch_all_topics(&self) {
-        *lock(&self.shared.interest) = None;
     }
 
     /// Whether the metadata is old enough to be refreshed.
@@ -198,7 +207,10 @@ impl<I: Io> Client<I> {
 
     /// A wait before the try after `failures` failures.
     pub(crate) fn retry_wait(&self, failures: u32) -> Duration {
-        self.shared.config.retry_backoff.wait(failures, &mut lock(&self.shared.rng))
+        self.shared
+            .config
+            .retry_backoff
+            .wait(failures, &mut lock(&self.shared.rng))
     }
 
     /// Asks a broker for the metadata of the topics of interest. Callers at the same time share one
@@ -213,20 +225,22 @@ impl<I: Io> Client<I> {
             self.io.sleep(self.retry_wait(refresh.failures - 1)).await;
         }
         let interest = lock(&self.shared.interest).clone();
-        let whole = interest.is_none();
-        let topics = interest.map(|topics| {
-            topics
-                .into_iter()
-                .map(|name| MetadataRequestTopic { name: Some(name), ..Default::default() })
-                .collect()
-        });
-        let asked = self.fetch_metadata(topics, self.shared.config.allow_auto_create_topics).await;
+        let topics = interest
+            .into_iter()
+            .map(|name| MetadataRequestTopic {
+                name: Some(name),
+                ..Default::default()
+            })
+            .collect();
+        let asked = self
+            .fetch_metadata(Some(topics), self.shared.config.allow_auto_create_topics)
+            .await;
         match asked {
             Ok(response) => {
                 refresh.failures = 0;
                 let now = self.io.now().monotonic;
                 let mut metadata = lock(&self.shared.metadata);
-                *metadata = Arc::new(metadata.refreshed(&response, whole, now));
+                *metadata = Arc::new(metadata.refreshed(&response, now));
                 Ok(Arc::clone(&metadata))
             }
             Err(error) => {
@@ -244,7 +258,11 @@ impl<I: Io> Client<I> {
     ) -> Result<MetadataResponse, RequestError> {
         let build = |version: i16| MetadataRequest {
             // Version 0 has no null: there an empty list is all topics. Nothing that old is met.
-            topics: if version == 0 { Some(topics.clone().unwrap_or_default()) } else { topics.clone() },
+            topics: if version == 0 {
+                Some(topics.clone().unwrap_or_default())
+            } else {
+                topics.clone()
+            },
             allow_auto_topic_creation: allow_auto_topic_creation || version < 4,
             ..MetadataRequest::default()
         };
@@ -262,11 +280,19 @@ impl<I: Io> Client<I> {
         let mut failures = 0;
         loop {
             let metadata = self.metadata();
-            if metadata.topics.get(topic).is_some_and(|t| !t.partitions.is_empty()) {
+            if metadata
+                .topics
+                .get(topic)
+                .is_some_and(|t| !t.partitions.is_empty())
+            {
                 return Ok(metadata);
             }
             let left = deadline.since(self.io.now().monotonic);
-            let error = match self.io.timeout(left, self.refresh_metadata(metadata.version)).await {
+            let error = match self
+                .io
+                .timeout(left, self.refresh_metadata(metadata.version))
+                .await
+            {
                 Some(Ok(metadata)) => {
                     let topic_error = metadata.topic_errors.get(topic).copied();
                     match topic_error {
@@ -279,7 +305,9 @@ impl<I: Io> Client<I> {
                         )),
                     }
                 }
-                Some(Err(error)) if !error.is_retriable() => return Err(TopicError::Request(error)),
+                Some(Err(error)) if !error.is_retriable() => {
+                    return Err(TopicError::Request(error));
+                }
                 Some(Err(error)) => TopicError::Request(error),
                 None => return Err(TopicError::TimedOut),
             };
@@ -293,7 +321,13 @@ impl<I: Io> Client<I> {
     }
 
     /// Takes a newer leader that a broker told in passing (KIP-951). Says whether it was news.
-    pub(crate) fn learn_leader(&self, topic: &str, partition: i32, leader: i32, epoch: i32) -> bool {
+    pub(crate) fn learn_leader(
+        &self,
+        topic: &str,
+        partition: i32,
+        leader: i32,
+        epoch: i32,
+    ) -> bool {
         let mut metadata = lock(&self.shared.metadata);
         match metadata.with_leader(topic, partition, leader, epoch) {
             Some(next) => {
@@ -319,7 +353,8 @@ impl<I: Io> Client<I> {
         cap: i16,
         build: impl FnOnce(i16) -> R + Send,
     ) -> Result<(i16, R::Response), RequestError> {
-        self.call_within(node, lane, cap, self.shared.config.request_timeout, build).await
+        self.call_within(node, lane, cap, self.shared.config.request_timeout, build)
+            .await
     }
 
     /// As [`Client::call`], with a time-out of its own.
@@ -353,14 +388,11 @@ impl<I: Io> Client<I> {
         Err(failure)
     }
 
-    /// A broker to ask, any; -1 and below are those of the bootstrap list.
-    pub(crate) fn any_node(&self) -> i32 {
-        self.candidates().first().copied().unwrap_or(-1)
-    }
-
     fn candidates(&self) -> Vec<i32> {
         let mut known: Vec<i32> = self.metadata().brokers.keys().copied().collect();
-        let mut bootstrap: Vec<i32> = (1..=self.shared.bootstrap.len()).map(|i| -(i as i32)).collect();
+        let mut bootstrap: Vec<i32> = (1..=self.shared.bootstrap.len())
+            .map(|i| -(i as i32))
+            .collect();
         let mut rng = lock(&self.shared.rng);
         for list in [&mut known, &mut bootstrap] {
             for i in (1..list.len()).rev() {
@@ -371,7 +403,8 @@ impl<I: Io> Client<I> {
         let connected: BTreeSet<i32> = lock(&self.shared.slots)
             .iter()
             .filter(|(_, slot)| {
-                slot.try_lock().is_ok_and(|s| s.connection.as_ref().is_some_and(Connection::is_open))
+                slot.try_lock()
+                    .is_ok_and(|s| s.connection.as_ref().is_some_and(Connection::is_open))
             })
             .map(|((node, _), _)| *node)
             .collect();
@@ -396,13 +429,19 @@ impl<I: Io> Client<I> {
     }
 
     /// The open connection of a lane to a broker, made if need be.
-    pub(crate) async fn connection(&self, node: i32, lane: Lane) -> Result<Connection, ConnectError> {
+    pub(crate) async fn connection(
+        &self,
+        node: i32,
+        lane: Lane,
+    ) -> Result<Connection, ConnectError> {
         let asked_at = self.io.now().monotonic;
         let slot = Arc::clone(lock(&self.shared.slots).entry((node, lane)).or_default());
         let mut slot = slot.lock().await;
         let now = self.io.now().monotonic;
         if let Some(connection) = &slot.connection {
-            if connection.is_open() && now.since(connection.last_used()) < self.shared.config.max_idle {
+            if connection.is_open()
+                && now.since(connection.last_used()) < self.shared.config.max_idle
+            {
                 return Ok(connection.clone());
             }
             connection.close();
@@ -418,14 +457,20 @@ impl<I: Io> Client<I> {
         let (host, port) = self.address(node)?;
         match Connection::open(&self.io, &host, port, &self.shared.connection).await {
             Ok(connection) => {
-                *slot = Slot { connection: Some(connection.clone()), ..Slot::default() };
+                *slot = Slot {
+                    connection: Some(connection.clone()),
+                    ..Slot::default()
+                };
                 Ok(connection)
             }
             Err(error) => {
                 let now = self.io.now().monotonic;
                 let wait = {
                     let mut rng = lock(&self.shared.rng);
-                    self.shared.config.reconnect_backoff.wait(slot.failures, &mut rng)
+                    self.shared
+                        .config
+                        .reconnect_backoff
+                        .wait(slot.failures, &mut rng)
                 };
                 slot.failures = slot.failures.saturating_add(1);
                 slot.retry_at = now.after(wait);
@@ -455,12 +500,19 @@ pub(crate) struct Retry<'a, I: Io> {
 
 impl<'a, I: Io> Retry<'a, I> {
     pub(crate) fn until(client: &'a Client<I>, deadline: Instant) -> Self {
-        Self { client, deadline, failures: 0 }
+        Self {
+            client,
+            deadline,
+            failures: 0,
+        }
     }
 
     /// Within `api_timeout` from now.
     pub(crate) fn new(client: &'a Client<I>) -> Self {
-        Self::until(client, client.io.now().monotonic.after(client.config().api_timeout))
+        Self::until(
+            client,
+            client.io.now().monotonic.after(client.config().api_timeout),
+        )
     }
 
     pub(crate) fn failures(&self) -> u32 {
@@ -498,10 +550,20 @@ fn parse_bootstrap<S: AsRef<str>>(
 ) -> Result<Vec<(String, u16)>, ConnectError> {
     let mut parsed = Vec::new();
     for list in bootstrap {
-        for text in list.as_ref().split(',').map(str::trim).filter(|t| !t.is_empty()) {
-            let bad = || ConnectError::BadAddress { text: text.to_owned() };
+        for text in list
+            .as_ref()
+            .split(',')
+            .map(str::trim)
+            .filter(|t| !t.is_empty())
+        {
+            let bad = || ConnectError::BadAddress {
+                text: text.to_owned(),
+            };
             let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
-            let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+            let host = host
+                .strip_prefix('[')
+                .and_then(|h| h.strip_suffix(']'))
+                .unwrap_or(host);
             let port: u16 = port.parse().map_err(|_| bad())?;
             if host.is_empty() || port == 0 {
                 return Err(bad());
@@ -509,7 +571,11 @@ fn parse_bootstrap<S: AsRef<str>>(
             parsed.push((host.to_owned(), port));
         }
     }
-    if parsed.is_empty() { Err(ConnectError::NoBootstrap) } else { Ok(parsed) }
+    if parsed.is_empty() {
+        Err(ConnectError::NoBootstrap)
+    } else {
+        Ok(parsed)
+    }
 }
 
 #[cfg(test)]
@@ -519,10 +585,22 @@ mod tests {
     #[test]
     fn a_bootstrap_list_is_split_at_commas_and_checked() {
         let parsed = parse_bootstrap(["a:1, b:2,", "[::1]:3"]).unwrap();
-        assert_eq!(parsed, [("a".to_owned(), 1), ("b".to_owned(), 2), ("::1".to_owned(), 3)]);
+        assert_eq!(
+            parsed,
+            [
+                ("a".to_owned(), 1),
+                ("b".to_owned(), 2),
+                ("::1".to_owned(), 3)
+            ]
+        );
         assert_eq!(parse_bootstrap([""]), Err(ConnectError::NoBootstrap));
         for bad in ["a", "a:", ":1", "a:x", "a:70000", "a:0"] {
-            assert_eq!(parse_bootstrap([bad]), Err(ConnectError::BadAddress { text: bad.to_owned() }));
+            assert_eq!(
+                parse_bootstrap([bad]),
+                Err(ConnectError::BadAddress {
+                    text: bad.to_owned()
+                })
+            );
         }
     }
 }

@@ -33,7 +33,12 @@ pub(crate) struct Committer {
 impl Committer {
     /// Somebody who is no member; only a group without members lets them commit.
     pub(crate) fn outside(group: Str) -> Self {
-        Self { group, generation: -1, member_id: Str::new(), instance_id: None }
+        Self {
+            group,
+            generation: -1,
+            member_id: Str::new(),
+            instance_id: None,
+        }
     }
 }
 
@@ -51,13 +56,16 @@ pub(crate) async fn commit<I: Io>(
 ) -> Result<BTreeMap<TopicPartition, Result<(), BrokerError>>, RequestError> {
     let mut topics: BTreeMap<Str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
     for (partition, offset) in offsets {
-        topics.entry(partition.topic.clone()).or_default().push(OffsetCommitRequestPartition {
-            partition_index: partition.partition,
-            committed_offset: offset.offset,
-            committed_leader_epoch: offset.leader_epoch.unwrap_or(-1),
-            committed_metadata: Some(offset.metadata.as_str().into()),
-            ..Default::default()
-        });
+        topics
+            .entry(partition.topic.clone())
+            .or_default()
+            .push(OffsetCommitRequestPartition {
+                partition_index: partition.partition,
+                committed_offset: offset.offset,
+                committed_leader_epoch: offset.leader_epoch.unwrap_or(-1),
+                committed_metadata: Some(offset.metadata.as_str().into()),
+                ..Default::default()
+            });
     }
     let build = |_| OffsetCommitRequest {
         group_id: committer.group.clone(),
@@ -66,11 +74,17 @@ pub(crate) async fn commit<I: Io>(
         group_instance_id: committer.instance_id.clone(),
         topics: topics
             .into_iter()
-            .map(|(name, partitions)| OffsetCommitRequestTopic { name, partitions, ..Default::default() })
+            .map(|(name, partitions)| OffsetCommitRequestTopic {
+                name,
+                partitions,
+                ..Default::default()
+            })
             .collect(),
         ..Default::default()
     };
-    let (_, response) = client.call(coordinator, Lane::Coordinator, COMMIT_BY_NAME, build).await?;
+    let (_, response) = client
+        .call(coordinator, Lane::Coordinator, COMMIT_BY_NAME, build)
+        .await?;
     Ok(commit_answers(&response, offsets))
 }
 
@@ -119,12 +133,17 @@ async fn fetch_once<I: Io>(
     let topics = partitions.map(|partitions| {
         let mut topics: BTreeMap<Str, Vec<i32>> = BTreeMap::new();
         for partition in partitions {
-            topics.entry(partition.topic.clone()).or_default().push(partition.partition);
+            topics
+                .entry(partition.topic.clone())
+                .or_default()
+                .push(partition.partition);
         }
         topics
     });
     let build = |version: i16| fetch_request(version, group, topics, stable);
-    let answer = client.call(coordinator, Lane::Coordinator, FETCH_BY_NAME, build).await?;
+    let answer = client
+        .call(coordinator, Lane::Coordinator, FETCH_BY_NAME, build)
+        .await?;
     committed(&answer.1, answer.0)
 }
 
@@ -163,8 +182,16 @@ fn fetch_request(
             })
             .collect()
     });
-    let of_group = OffsetFetchRequestGroup { group_id: group.clone(), topics, ..Default::default() };
-    OffsetFetchRequest { groups: vec![of_group], require_stable, ..Default::default() }
+    let of_group = OffsetFetchRequestGroup {
+        group_id: group.clone(),
+        topics,
+        ..Default::default()
+    };
+    OffsetFetchRequest {
+        groups: vec![of_group],
+        require_stable,
+        ..Default::default()
+    }
 }
 
 fn committed(
@@ -177,7 +204,11 @@ fn committed(
         if offset >= 0 {
             let leader_epoch = Some(epoch).filter(|e| *e >= 0);
             let metadata = metadata.map(Str::to_string).unwrap_or_default();
-            let committed = OffsetAndMetadata { offset, leader_epoch, metadata };
+            let committed = OffsetAndMetadata {
+                offset,
+                leader_epoch,
+                metadata,
+            };
             offsets.insert(TopicPartition::new(topic.detach(), partition), committed);
         }
         Ok::<(), BrokerError>(())
@@ -188,7 +219,14 @@ fn committed(
             for p in &topic.partitions {
                 let (offset, epoch) = (p.committed_offset, p.committed_leader_epoch);
                 let metadata = p.metadata.as_ref();
-                take(&topic.name, p.partition_index, p.error_code, offset, epoch, metadata)?;
+                take(
+                    &topic.name,
+                    p.partition_index,
+                    p.error_code,
+                    offset,
+                    epoch,
+                    metadata,
+                )?;
             }
         }
         return Ok(offsets);
@@ -199,7 +237,14 @@ fn committed(
             for p in &topic.partitions {
                 let (offset, epoch) = (p.committed_offset, p.committed_leader_epoch);
                 let metadata = p.metadata.as_ref();
-                take(&topic.name, p.partition_index, p.error_code, offset, epoch, metadata)?;
+                take(
+                    &topic.name,
+                    p.partition_index,
+                    p.error_code,
+                    offset,
+                    epoch,
+                    metadata,
+                )?;
             }
         }
     }

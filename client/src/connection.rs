@@ -100,7 +100,9 @@ impl Connection {
         let stream = connect(io, host, port, &address, config.connect_timeout).await?;
         let (outgoing, requests) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
-        shared.last_used.store(io.now().monotonic.0, Ordering::Relaxed);
+        shared
+            .last_used
+            .store(io.now().monotonic.0, Ordering::Relaxed);
         let task_shared = Arc::clone(&shared);
         let max_response_bytes = config.max_response_bytes;
         io.spawn_detached(
@@ -116,7 +118,9 @@ impl Connection {
             client_id: config.client_id.clone(),
         };
         link.versions = link.negotiate(io, &address, config.connect_timeout).await?;
-        Ok(Self { link: Arc::new(link) })
+        Ok(Self {
+            link: Arc::new(link),
+        })
     }
 
     /// Whether it may still be used.
@@ -138,8 +142,12 @@ impl Connection {
     pub(crate) fn version<R: ApiRequest>(&self, cap: i16) -> Result<i16, RequestError> {
         let unstable = i16::from(R::KEY.latest_unstable());
         let (ours_min, ours_max) = (R::MIN_VERSION, (R::MAX_VERSION - unstable).min(cap));
-        let (theirs_min, theirs_max) =
-            self.link.versions.get(&R::KEY.code()).copied().unwrap_or((0, -1));
+        let (theirs_min, theirs_max) = self
+            .link
+            .versions
+            .get(&R::KEY.code())
+            .copied()
+            .unwrap_or((0, -1));
         let version = ours_max.min(theirs_max);
         if version < ours_min.max(theirs_min) {
             let api = R::KEY;
@@ -165,10 +173,16 @@ impl Connection {
     ) -> Result<(i16, R::Response), RequestError> {
         let version = self.version::<R>(cap)?;
         let request = build(version);
-        self.link.shared.last_used.store(io.now().monotonic.0, Ordering::Relaxed);
+        self.link
+            .shared
+            .last_used
+            .store(io.now().monotonic.0, Ordering::Relaxed);
         let permit = Arc::clone(&self.link.in_flight).acquire_owned().await.ok();
         let response = self.link.start(&request, version, permit)?;
-        let body = self.link.await_response(io, R::KEY, timeout, response).await?;
+        let body = self
+            .link
+            .await_response(io, R::KEY, timeout, response)
+            .await?;
         let response = decode::<R>(body, version);
         if response.is_err() {
             // What follows on this connection cannot be trusted either.
@@ -186,25 +200,43 @@ impl Connection {
         build: impl FnOnce(i16) -> R + Send,
     ) -> Result<(), RequestError> {
         let version = self.version::<R>(cap)?;
-        self.link.shared.last_used.store(io.now().monotonic.0, Ordering::Relaxed);
+        self.link
+            .shared
+            .last_used
+            .store(io.now().monotonic.0, Ordering::Relaxed);
         let (correlation, frame) = self.link.frame(&build(version), version)?;
         let (written, done) = oneshot::channel();
-        let outgoing =
-            Outgoing { correlation, frame, response: None, written: Some(written), permit: None };
-        self.link.outgoing.send(outgoing).map_err(|_| RequestError::NotSent)?;
+        let outgoing = Outgoing {
+            correlation,
+            frame,
+            response: None,
+            written: Some(written),
+            permit: None,
+        };
+        self.link
+            .outgoing
+            .send(outgoing)
+            .map_err(|_| RequestError::NotSent)?;
         match io.timeout(timeout, done).await {
             Some(Ok(())) => Ok(()),
             Some(Err(_)) => Err(RequestError::Lost),
             None => {
                 self.close();
-                Err(RequestError::TimedOut { api: R::KEY, timeout })
+                Err(RequestError::TimedOut {
+                    api: R::KEY,
+                    timeout,
+                })
             }
         }
     }
 }
 
 impl Link {
-    fn frame<R: ApiRequest>(&self, request: &R, version: i16) -> Result<(i32, Pieces), RequestError> {
+    fn frame<R: ApiRequest>(
+        &self,
+        request: &R,
+        version: i16,
+    ) -> Result<(i32, Pieces), RequestError> {
         let correlation = self.correlation.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         let header = RequestHeader {
             request_api_key: R::KEY.code(),
@@ -227,9 +259,16 @@ impl Link {
     ) -> Result<oneshot::Receiver<Result<Bytes, RequestError>>, RequestError> {
         let (correlation, frame) = self.frame(request, version)?;
         let (sender, response) = oneshot::channel();
-        let outgoing =
-            Outgoing { correlation, frame, response: Some(sender), written: None, permit };
-        self.outgoing.send(outgoing).map_err(|_| RequestError::NotSent)?;
+        let outgoing = Outgoing {
+            correlation,
+            frame,
+            response: Some(sender),
+            written: None,
+            permit,
+        };
+        self.outgoing
+            .send(outgoing)
+            .map_err(|_| RequestError::NotSent)?;
         Ok(response)
     }
 
@@ -258,7 +297,9 @@ impl Link {
         address: &str,
         timeout: Duration,
     ) -> Result<BTreeMap<i16, (i16, i16)>, ConnectError> {
-        let not_kafka = || ConnectError::NotKafka { address: address.to_owned() };
+        let not_kafka = || ConnectError::NotKafka {
+            address: address.to_owned(),
+        };
         let mut version = ApiVersionsRequest::MAX_VERSION;
         for _ in 0..2 {
             let request = ApiVersionsRequest {
@@ -266,12 +307,17 @@ impl Link {
                 client_software_version: Str::from_static(env!("CARGO_PKG_VERSION")),
                 ..ApiVersionsRequest::default()
             };
-            let started = self.start(&request, version, None).map_err(|_| not_kafka())?;
-            let body = self.await_response(io, ApiKey::ApiVersions, timeout, started).await;
+            let started = self
+                .start(&request, version, None)
+                .map_err(|_| not_kafka())?;
+            let body = self
+                .await_response(io, ApiKey::ApiVersions, timeout, started)
+                .await;
             let body = body.map_err(|error| match error {
-                RequestError::TimedOut { timeout, .. } => {
-                    ConnectError::TimedOut { address: address.to_owned(), timeout }
-                }
+                RequestError::TimedOut { timeout, .. } => ConnectError::TimedOut {
+                    address: address.to_owned(),
+                    timeout,
+                },
                 _ => not_kafka(),
             })?;
             let response = decode::<ApiVersionsRequest>(body.clone(), version)
@@ -280,7 +326,9 @@ impl Link {
             if response.error_code == 0 {
                 return Ok(versions(&response));
             }
-            let theirs = versions(&response).get(&ApiKey::ApiVersions.code()).copied();
+            let theirs = versions(&response)
+                .get(&ApiKey::ApiVersions.code())
+                .copied();
             version = match (ErrorCode::from(response.error_code), theirs) {
                 (ErrorCode::UnsupportedVersion, Some((_, max))) if max < version && max >= 0 => max,
                 (ErrorCode::UnsupportedVersion, _) if version > 0 => 0,
@@ -299,7 +347,11 @@ impl Shared {
 }
 
 fn versions(response: &ApiVersionsResponse) -> BTreeMap<i16, (i16, i16)> {
-    response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect()
+    response
+        .api_keys
+        .iter()
+        .map(|api| (api.api_key, (api.min_version, api.max_version)))
+        .collect()
 }
 
 fn decode<R: ApiRequest>(body: Bytes, version: i16) -> Result<R::Response, RequestError> {
@@ -319,16 +371,30 @@ async fn connect<I: Io>(
     timeout: Duration,
 ) -> Result<<I::Net as Net>::Stream, ConnectError> {
     let address = || address.to_owned();
-    let timed_out = || ConnectError::TimedOut { address: address(), timeout };
-    let resolved = io.timeout(timeout, io.net().resolve(host, port)).await.ok_or_else(timed_out)?;
-    let resolved =
-        resolved.map_err(|e| ConnectError::Resolve { address: address(), kind: e.kind() })?;
-    let mut failure = ConnectError::Resolve { address: address(), kind: io::ErrorKind::NotFound };
+    let timed_out = || ConnectError::TimedOut {
+        address: address(),
+        timeout,
+    };
+    let resolved = io
+        .timeout(timeout, io.net().resolve(host, port))
+        .await
+        .ok_or_else(timed_out)?;
+    let resolved = resolved.map_err(|e| ConnectError::Resolve {
+        address: address(),
+        kind: e.kind(),
+    })?;
+    let mut failure = ConnectError::Resolve {
+        address: address(),
+        kind: io::ErrorKind::NotFound,
+    };
     for to in resolved {
         match io.timeout(timeout, io.net().connect(to)).await {
             Some(Ok(stream)) => return Ok(stream),
             Some(Err(e)) => {
-                failure = ConnectError::Refused { address: address(), kind: e.kind() };
+                failure = ConnectError::Refused {
+                    address: address(),
+                    kind: e.kind(),
+                };
             }
             None => failure = timed_out(),
         }
@@ -367,9 +433,19 @@ async fn write_requests<W: AsyncWrite + Unpin>(
 ) -> io::Result<()> {
     // All handles gone: nobody waits for anything any more.
     while let Some(request) = requests.recv().await {
-        let Outgoing { correlation, frame, response, written, permit } = request;
+        let Outgoing {
+            correlation,
+            frame,
+            response,
+            written,
+            permit,
+        } = request;
         if let Some(response) = response {
-            lock(&shared.waiting).push_back(Waiting { correlation, response, _permit: permit });
+            lock(&shared.waiting).push_back(Waiting {
+                correlation,
+                response,
+                _permit: permit,
+            });
         }
         write_pieces(&mut writer, frame).await?;
         if requests.is_empty() {
@@ -385,8 +461,11 @@ async fn write_requests<W: AsyncWrite + Unpin>(
 async fn write_pieces<W: AsyncWrite + Unpin>(writer: &mut W, frame: Pieces) -> io::Result<()> {
     let mut pieces: VecDeque<Bytes> = frame.into_iter().collect();
     while !pieces.is_empty() {
-        let slices: Vec<io::IoSlice<'_>> =
-            pieces.iter().take(64).map(|piece| io::IoSlice::new(piece)).collect();
+        let slices: Vec<io::IoSlice<'_>> = pieces
+            .iter()
+            .take(64)
+            .map(|piece| io::IoSlice::new(piece))
+            .collect();
         let mut written = writer.write_vectored(&slices).await?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
@@ -420,7 +499,9 @@ async fn read_responses<R: AsyncRead + Unpin>(
             }
         }
         let length = i32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]);
-        let length = usize::try_from(length).ok().filter(|l| (4..=max_response_bytes).contains(l));
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|l| (4..=max_response_bytes).contains(l));
         let length = length.ok_or(io::ErrorKind::InvalidData)?;
         buffer.advance(4);
         if buffer.len() < length {
@@ -433,7 +514,9 @@ async fn read_responses<R: AsyncRead + Unpin>(
         }
         let frame = buffer.split_to(length).freeze();
         let correlation = i32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]);
-        let waiting = lock(&shared.waiting).pop_front().ok_or(io::ErrorKind::InvalidData)?;
+        let waiting = lock(&shared.waiting)
+            .pop_front()
+            .ok_or(io::ErrorKind::InvalidData)?;
         if waiting.correlation != correlation {
             let _ = waiting.response.send(Err(RequestError::Lost));
             return Err(io::ErrorKind::InvalidData.into());

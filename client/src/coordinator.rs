@@ -37,9 +37,16 @@ impl<I: Io> Client<I> {
         let build = |version: i16| {
             if version >= 4 {
                 let coordinator_keys = vec![group.clone()];
-                FindCoordinatorRequest { key_type: 0, coordinator_keys, ..Default::default() }
+                FindCoordinatorRequest {
+                    key_type: 0,
+                    coordinator_keys,
+                    ..Default::default()
+                }
             } else {
-                FindCoordinatorRequest { key: group.clone(), ..Default::default() }
+                FindCoordinatorRequest {
+                    key: group.clone(),
+                    ..Default::default()
+                }
             }
         };
         let (version, response) = self.call_any(i16::MAX, build).await?;
@@ -66,7 +73,9 @@ fn answer(response: &FindCoordinatorResponse, version: i16) -> Result<(i32, Str,
         return Ok((response.node_id, response.host.clone(), response.port));
     }
     let found = response.coordinators.first();
-    let found = found.ok_or(BrokerError::new(ottla_wire::ErrorCode::CoordinatorNotAvailable))?;
+    let found = found.ok_or(BrokerError::new(
+        ottla_wire::ErrorCode::CoordinatorNotAvailable,
+    ))?;
     BrokerError::check(found.error_code, found.error_message.as_deref())?;
     Ok((found.node_id, found.host.clone(), found.port))
 }

@@ -107,16 +107,20 @@ impl RequestError {
     /// Whether the broker may have carried the request out.
     #[must_use]
     pub fn may_have_been_done(&self) -> bool {
-        matches!(self, Self::Lost | Self::TimedOut { .. } | Self::BadResponse { .. })
+        matches!(
+            self,
+            Self::Lost | Self::TimedOut { .. } | Self::BadResponse { .. }
+        )
     }
 
     /// Whether the same request may succeed later or on another broker.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Connect(error) => {
-                !matches!(error, ConnectError::BadAddress { .. } | ConnectError::NoBootstrap)
-            }
+            Self::Connect(error) => !matches!(
+                error,
+                ConnectError::BadAddress { .. } | ConnectError::NoBootstrap
+            ),
             Self::NotSent | Self::Lost | Self::TimedOut { .. } => true,
             Self::UnsupportedVersion { .. } | Self::Encode(_) | Self::BadResponse { .. } => false,
         }
@@ -136,14 +140,20 @@ impl BrokerError {
     /// A code without words.
     #[must_use]
     pub fn new(code: ErrorCode) -> Self {
-        Self { code, message: None }
+        Self {
+            code,
+            message: None,
+        }
     }
 
     /// `Ok` for the code 0, else the code with the broker's words.
     pub fn check(code: i16, message: Option<&str>) -> Result<(), Self> {
         match ErrorCode::from(code) {
             ErrorCode::None => Ok(()),
-            code => Err(Self { code, message: message.filter(|m| !m.is_empty()).map(str::to_owned) }),
+            code => Err(Self {
+                code,
+                message: message.filter(|m| !m.is_empty()).map(str::to_owned),
+            }),
         }
     }
 }

@@ -82,7 +82,10 @@ impl Metadata {
     /// A partition.
     #[must_use]
     pub fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
-        self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
+        self.topics
+            .get(topic)?
+            .partitions
+            .get(usize::try_from(partition).ok()?)
     }
 
     /// A topic's name by its id.
@@ -91,20 +94,21 @@ impl Metadata {
         self.topics.values().find(|t| t.id == id).map(|t| &t.name)
     }
 
-    /// The snapshot after a refresh. `whole` says that all of the cluster's topics were asked for;
-    /// else topics that the response does not mention are kept.
-    pub(crate) fn refreshed(&self, response: &MetadataResponse, whole: bool, now: Instant) -> Self {
+    /// The snapshot after a refresh. Topics that the response does not mention are kept.
+    pub(crate) fn refreshed(&self, response: &MetadataResponse, now: Instant) -> Self {
         let mut next = Self {
             version: self.version + 1,
             refreshed_at: now,
             cluster_id: response.cluster_id.as_ref().map(Str::detach),
             controller: Some(response.controller_id).filter(|id| *id >= 0),
             brokers: BTreeMap::new(),
-            topics: if whole { BTreeMap::new() } else { self.topics.clone() },
-            topic_errors: if whole { BTreeMap::new() } else { self.topic_errors.clone() },
+            topics: self.topics.clone(),
+            topic_errors: self.topic_errors.clone(),
         };
         for broker in &response.brokers {
-            let Ok(port) = u16::try_from(broker.port) else { continue };
+            let Ok(port) = u16::try_from(broker.port) else {
+                continue;
+            };
             next.brokers.insert(
                 broker.node_id,
                 Broker {
@@ -116,7 +120,9 @@ impl Metadata {
             );
         }
         for topic in &response.topics {
-            let Some(name) = topic.name.as_ref().map(Str::detach) else { continue };
+            let Some(name) = topic.name.as_ref().map(Str::detach) else {
+                continue;
+            };
             let error = ErrorCode::from(topic.error_code);
             if error != ErrorCode::None && error != ErrorCode::LeaderNotAvailable {
                 // A topic in trouble for a moment keeps what was known; one that is gone does not.
@@ -141,7 +147,10 @@ impl Metadata {
                 .collect();
             partitions.sort_by_key(|p| p.index);
             // Partitions are numbered without gaps; what is not would be looked up wrongly.
-            let whole = partitions.iter().enumerate().take_while(|(i, p)| *i as i32 == p.index);
+            let whole = partitions
+                .iter()
+                .enumerate()
+                .take_while(|(i, p)| *i as i32 == p.index);
             let whole = whole.count();
             partitions.truncate(whole);
             if let Some(known) = known {
@@ -153,7 +162,15 @@ impl Metadata {
             }
             next.topic_errors.remove(&name);
             let (id, is_internal) = (topic.topic_id, topic.is_internal);
-            next.topics.insert(name.clone(), Topic { name, id, is_internal, partitions });
+            next.topics.insert(
+                name.clone(),
+                Topic {
+                    name,
+                    id,
+                    is_internal,
+                    partitions,
+                },
+            );
         }
         next
     }
@@ -216,33 +233,36 @@ mod tests {
     #[test]
     fn an_older_leader_never_replaces_a_newer_one_unless_the_topic_is_another() {
         let none = ErrorCode::None;
-        let first = Metadata::default().refreshed(&response(9, 1, 5, none), false, Instant(1));
+        let first = Metadata::default().refreshed(&response(9, 1, 5, none), Instant(1));
         assert_eq!(first.leader("t", 0), Some((1, 5)));
-        let stale = first.refreshed(&response(9, 2, 4, none), false, Instant(2));
+        let stale = first.refreshed(&response(9, 2, 4, none), Instant(2));
         assert_eq!(stale.leader("t", 0), Some((1, 5)));
-        let newer = first.refreshed(&response(9, 2, 6, none), false, Instant(2));
+        let newer = first.refreshed(&response(9, 2, 6, none), Instant(2));
         assert_eq!(newer.leader("t", 0), Some((2, 6)));
-        let other = first.refreshed(&response(10, 2, 0, none), false, Instant(2));
+        let other = first.refreshed(&response(10, 2, 0, none), Instant(2));
         assert_eq!(other.leader("t", 0), Some((2, 0)));
         assert_eq!(first.leader("t", 1), None);
     }
 
     #[test]
     fn a_topic_that_is_gone_is_forgotten_and_its_error_kept() {
-        let first =
-            Metadata::default().refreshed(&response(9, 1, 5, ErrorCode::None), false, Instant(1));
-        let gone =
-            first.refreshed(&response(0, 0, 0, ErrorCode::UnknownTopicOrPartition), false, Instant(2));
+        let first = Metadata::default().refreshed(&response(9, 1, 5, ErrorCode::None), Instant(1));
+        let gone = first.refreshed(
+            &response(0, 0, 0, ErrorCode::UnknownTopicOrPartition),
+            Instant(2),
+        );
         assert_eq!(gone.leader("t", 0), None);
-        assert_eq!(gone.topic_errors.get("t"), Some(&ErrorCode::UnknownTopicOrPartition));
-        let back = gone.refreshed(&response(9, 1, 5, ErrorCode::None), false, Instant(3));
+        assert_eq!(
+            gone.topic_errors.get("t"),
+            Some(&ErrorCode::UnknownTopicOrPartition)
+        );
+        let back = gone.refreshed(&response(9, 1, 5, ErrorCode::None), Instant(3));
         assert!(back.topic_errors.is_empty());
     }
 
     #[test]
     fn a_leader_told_in_passing_is_taken_only_if_newer() {
-        let first =
-            Metadata::default().refreshed(&response(9, 1, 5, ErrorCode::None), false, Instant(1));
+        let first = Metadata::default().refreshed(&response(9, 1, 5, ErrorCode::None), Instant(1));
         assert_eq!(first.with_leader("t", 0, 2, 5), None);
         assert_eq!(first.with_leader("t", 0, 7, 6), None);
         let moved = first.with_leader("t", 0, 2, 6).unwrap();

@@ -103,17 +103,22 @@ impl<I: Io> Client<I> {
         loop {
             let seen = self.metadata().version;
             for (leader, partitions) in self.by_leader(&open, deadline, &mut answers).await {
-                self.list_offsets_of(leader, &partitions, isolation, &mut answers).await;
+                self.list_offsets_of(leader, &partitions, isolation, &mut answers)
+                    .await;
             }
             let again = |p: &TopicPartition| {
-                answers.get(p).is_some_and(|a| a.as_ref().is_err_and(PartitionError::is_retriable))
+                answers
+                    .get(p)
+                    .is_some_and(|a| a.as_ref().is_err_and(PartitionError::is_retriable))
             };
             open.retain(|partition, _| again(partition));
             if open.is_empty() || !retry.pause().await {
                 return answers;
             }
             // If no broker answers now, the next round finds out by itself.
-            let _ = self.refresh_metadata(seen.max(self.metadata().version)).await;
+            let _ = self
+                .refresh_metadata(seen.max(self.metadata().version))
+                .await;
         }
     }
 
@@ -127,21 +132,31 @@ impl<I: Io> Client<I> {
         let metadata = self.metadata();
         let mut topics: BTreeMap<Str, Vec<ListOffsetsPartition>> = BTreeMap::new();
         for (partition, spec) in wanted {
-            let epoch = metadata.leader(&partition.topic, partition.partition).map_or(-1, |(_, e)| e);
-            topics.entry(partition.topic.clone()).or_default().push(ListOffsetsPartition {
-                partition_index: partition.partition,
-                current_leader_epoch: epoch,
-                timestamp: spec.timestamp(),
-                ..Default::default()
-            });
+            let epoch = metadata
+                .leader(&partition.topic, partition.partition)
+                .map_or(-1, |(_, e)| e);
+            topics
+                .entry(partition.topic.clone())
+                .or_default()
+                .push(ListOffsetsPartition {
+                    partition_index: partition.partition,
+                    current_leader_epoch: epoch,
+                    timestamp: spec.timestamp(),
+                    ..Default::default()
+                });
         }
-        let timeout_ms = i32::try_from(self.config().request_timeout.as_millis()).unwrap_or(i32::MAX);
+        let timeout_ms =
+            i32::try_from(self.config().request_timeout.as_millis()).unwrap_or(i32::MAX);
         let build = move |version: i16| ListOffsetsRequest {
             replica_id: -1,
             isolation_level: if version >= 2 { isolation.code() } else { 0 },
             topics: topics
                 .into_iter()
-                .map(|(name, partitions)| ListOffsetsTopic { name, partitions, ..Default::default() })
+                .map(|(name, partitions)| ListOffsetsTopic {
+                    name,
+                    partitions,
+                    ..Default::default()
+                })
                 .collect(),
             timeout_ms,
             ..Default::default()

@@ -36,5 +36,9 @@ impl Flag {
 
 /// A part of `whole` as shared bytes; empty parts hold on to nothing.
 pub(crate) fn slice_of(whole: &bytes::Bytes, part: &[u8]) -> bytes::Bytes {
-    if part.is_empty() { bytes::Bytes::new() } else { whole.slice_ref(part) }
+    if part.is_empty() {
+        bytes::Bytes::new()
+    } else {
+        whole.slice_ref(part)
+    }
 }

@@ -15,7 +15,10 @@ pub struct TopicPartition {
 impl TopicPartition {
     /// Partition `partition` of `topic`.
     pub fn new(topic: impl Into<Str>, partition: i32) -> Self {
-        Self { topic: topic.into(), partition }
+        Self {
+            topic: topic.into(),
+            partition,
+        }
     }
 }
 
@@ -37,7 +40,10 @@ pub struct Header {
 impl Header {
     /// A header with a value.
     pub fn new(key: impl Into<Str>, value: impl Into<Bytes>) -> Self {
-        Self { key: key.into(), value: Some(value.into()) }
+        Self {
+            key: key.into(),
+            value: Some(value.into()),
+        }
     }
 }
 
@@ -110,6 +116,10 @@ impl OffsetAndMetadata {
     /// An offset without a leader epoch or a note.
     #[must_use]
     pub fn new(offset: i64) -> Self {
-        Self { offset, leader_epoch: None, metadata: String::new() }
+        Self {
+            offset,
+            leader_epoch: None,
+            metadata: String::new(),
+        }
     }
 }

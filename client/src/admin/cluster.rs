@@ -6,7 +6,8 @@ use ottla_io::Io;
 use ottla_wire::{
     Str,
     messages::{
-        DescribeClusterRequest, DescribeLogDirsRequest, describe_log_dirs_response::DescribeLogDirsResult,
+        DescribeClusterRequest, DescribeLogDirsRequest,
+        describe_log_dirs_response::DescribeLogDirsResult,
     },
 };
 
@@ -81,7 +82,10 @@ impl<I: Io> Admin<I> {
         let mut answers = BTreeMap::new();
         for &broker in brokers {
             // All partitions: null, not an empty list.
-            let all = |_| DescribeLogDirsRequest { topics: None, ..Default::default() };
+            let all = |_| DescribeLogDirsRequest {
+                topics: None,
+                ..Default::default()
+            };
             let answer = self.ask_broker(broker, all).await.and_then(|response| {
                 BrokerError::check(response.error_code, None)?;
                 Ok(response.results.iter().map(LogDir::from).collect())

@@ -50,13 +50,19 @@ pub struct ConfigResource {
 impl ConfigResource {
     /// A topic's configuration.
     pub fn topic(name: impl Into<Str>) -> Self {
-        Self { kind: ResourceType::Topic, name: name.into() }
+        Self {
+            kind: ResourceType::Topic,
+            name: name.into(),
+        }
     }
 
     /// A broker's configuration.
     #[must_use]
     pub fn broker(id: i32) -> Self {
-        Self { kind: ResourceType::Broker, name: id.to_string().into() }
+        Self {
+            kind: ResourceType::Broker,
+            name: id.to_string().into(),
+        }
     }
 }
 
@@ -144,12 +150,20 @@ pub struct ConfigAlteration {
 impl ConfigAlteration {
     /// Sets `name` to `value`.
     pub fn set(name: impl Into<Str>, value: impl Into<Str>) -> Self {
-        Self { name: name.into(), op: AlterOp::Set, value: Some(value.into()) }
+        Self {
+            name: name.into(),
+            op: AlterOp::Set,
+            value: Some(value.into()),
+        }
     }
 
     /// Takes `name` back to its default.
     pub fn delete(name: impl Into<Str>) -> Self {
-        Self { name: name.into(), op: AlterOp::Delete, value: None }
+        Self {
+            name: name.into(),
+            op: AlterOp::Delete,
+            value: None,
+        }
     }
 }
 
@@ -173,7 +187,9 @@ impl<I: Io> Admin<I> {
             Some(broker) => self.ask_broker(broker, build).await?,
             None => self.ask_any(build).await?.1,
         };
-        let missing = || AdminError::Missing { what: resource.name.to_string() };
+        let missing = || AdminError::Missing {
+            what: resource.name.to_string(),
+        };
         let result = response.results.first().ok_or_else(missing)?;
         BrokerError::check(result.error_code, result.error_message.as_deref())?;
         Ok(result.configs.iter().map(ConfigEntry::from).collect())
@@ -209,9 +225,14 @@ impl<I: Io> Admin<I> {
             Some(broker) => self.ask_broker(broker, build).await?,
             None => self.ask_any(build).await?.1,
         };
-        let missing = || AdminError::Missing { what: resource.name.to_string() };
+        let missing = || AdminError::Missing {
+            what: resource.name.to_string(),
+        };
         let result = response.responses.first().ok_or_else(missing)?;
-        Ok(BrokerError::check(result.error_code, result.error_message.as_deref())?)
+        Ok(BrokerError::check(
+            result.error_code,
+            result.error_message.as_deref(),
+        )?)
     }
 
     /// Asks one broker, which must be known: the metadata is fetched first if need be.
@@ -224,7 +245,11 @@ impl<I: Io> Admin<I> {
         if !known.brokers.contains_key(&broker) {
             self.client.refresh_metadata(known.version).await?;
         }
-        Ok(self.client.call(broker, Lane::Main, i16::MAX, &build).await?.1)
+        Ok(self
+            .client
+            .call(broker, Lane::Main, i16::MAX, &build)
+            .await?
+            .1)
     }
 }
 

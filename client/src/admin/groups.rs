@@ -73,9 +73,14 @@ impl<I: Io> Admin<I> {
         let response = self.metadata(Some(&[])).await?;
         let mut groups = BTreeMap::new();
         for broker in &response.brokers {
-            self.client.learn_broker(broker.node_id, &broker.host, broker.port);
+            self.client
+                .learn_broker(broker.node_id, &broker.host, broker.port);
             let listed = self.list_groups_of(broker.node_id).await?;
-            groups.extend(listed.into_iter().map(|group| (group.group_id.clone(), group)));
+            groups.extend(
+                listed
+                    .into_iter()
+                    .map(|group| (group.group_id.clone(), group)),
+            );
         }
         Ok(groups.into_values().collect())
     }
@@ -95,28 +100,37 @@ impl<I: Io> Admin<I> {
                 Err(error) if error.code.is_retriable() && retry.pause().await => continue,
                 Err(error) => return Err(error.into()),
             }
-            let listing = |group: &ottla_wire::messages::list_groups_response::ListedGroup| GroupListing {
-                group_id: group.group_id.detach(),
-                protocol_type: group.protocol_type.detach(),
-                state: group.group_state.detach(),
-                group_type: group.group_type.detach(),
-                coordinator: broker,
-            };
+            let listing =
+                |group: &ottla_wire::messages::list_groups_response::ListedGroup| GroupListing {
+                    group_id: group.group_id.detach(),
+                    protocol_type: group.protocol_type.detach(),
+                    state: group.group_state.detach(),
+                    group_type: group.group_type.detach(),
+                    coordinator: broker,
+                };
             return Ok(response.groups.iter().map(listing).collect());
         }
     }
 
     /// A group. One that does not exist is described in state `Dead`, or refused, depending on the
     /// broker's version.
-    pub async fn describe_group(&self, group: impl Into<Str>) -> Result<GroupDescription, AdminError> {
+    pub async fn describe_group(
+        &self,
+        group: impl Into<Str>,
+    ) -> Result<GroupDescription, AdminError> {
         let group = group.into();
         let groups = vec![group.clone()];
-        let build = |_| DescribeGroupsRequest { groups: groups.clone(), ..Default::default() };
+        let build = |_| DescribeGroupsRequest {
+            groups: groups.clone(),
+            ..Default::default()
+        };
         let code = |response: &<DescribeGroupsRequest as ApiRequest>::Response| {
             response.groups.first().map_or(0, |g| g.error_code)
         };
         let (coordinator, response) = self.ask_coordinator(&group, build, code).await?;
-        let missing = || AdminError::Missing { what: group.to_string() };
+        let missing = || AdminError::Missing {
+            what: group.to_string(),
+        };
         let described = response.groups.first().ok_or_else(missing)?;
         BrokerError::check(described.error_code, described.error_message.as_deref())?;
         Ok(description(described, coordinator))
@@ -126,13 +140,17 @@ impl<I: Io> Admin<I> {
     pub async fn delete_group(&self, group: impl Into<Str>) -> Result<(), AdminError> {
         let group = group.into();
         let names = vec![group.clone()];
-        let build = |_| DeleteGroupsRequest { groups_names: names.clone(), ..Default::default() };
+        let build = |_| DeleteGroupsRequest {
+            groups_names: names.clone(),
+            ..Default::default()
+        };
         let code = |response: &<DeleteGroupsRequest as ApiRequest>::Response| {
             response.results.first().map_or(0, |g| g.error_code)
         };
         let (_, response) = self.ask_coordinator(&group, build, code).await?;
         let answers = response.results.iter();
-        let answers = answers.map(|g| (g.group_id.detach(), BrokerError::check(g.error_code, None)));
+        let answers =
+            answers.map(|g| (g.group_id.detach(), BrokerError::check(g.error_code, None)));
         only(answers.collect(), &group)
     }
 
@@ -156,12 +174,14 @@ impl<I: Io> Admin<I> {
         let mut retry = Retry::new(&self.client);
         loop {
             let coordinator = self.client.wait_for_coordinator(&committer.group).await?;
-            let answers = match commit::commit(&self.client, coordinator, &committer, offsets).await {
+            let answers = match commit::commit(&self.client, coordinator, &committer, offsets).await
+            {
                 Ok(answers) => answers,
                 Err(error) if error.is_retriable() && retry.pause().await => continue,
                 Err(error) => return Err(error.into()),
             };
-            let again = |a: &Result<(), BrokerError>| a.as_ref().is_err_and(|e| e.code.is_retriable());
+            let again =
+                |a: &Result<(), BrokerError>| a.as_ref().is_err_and(|e| e.code.is_retriable());
             if !answers.values().any(again) || !retry.pause().await {
                 return Ok(answers);
             }
@@ -177,18 +197,22 @@ impl<I: Io> Admin<I> {
         let group = group.into();
         let mut topics: BTreeMap<Str, Vec<OffsetDeleteRequestPartition>> = BTreeMap::new();
         for partition in partitions {
-            let one = OffsetDeleteRequestPartition { partition_index: partition.partition };
+            let one = OffsetDeleteRequestPartition {
+                partition_index: partition.partition,
+            };
             topics.entry(partition.topic.clone()).or_default().push(one);
         }
         let topic = |(name, partitions): (&Str, &Vec<OffsetDeleteRequestPartition>)| {
-            OffsetDeleteRequestTopic { name: name.clone(), partitions: partitions.clone() }
+            OffsetDeleteRequestTopic {
+                name: name.clone(),
+                partitions: partitions.clone(),
+            }
         };
         let build = |_| OffsetDeleteRequest {
             group_id: group.clone(),
             topics: topics.iter().map(topic).collect(),
         };
-        let code =
-            |response: &<OffsetDeleteRequest as ApiRequest>::Response| response.error_code;
+        let code = |response: &<OffsetDeleteRequest as ApiRequest>::Response| response.error_code;
         let (_, response) = self.ask_coordinator(&group, build, code).await?;
         BrokerError::check(response.error_code, None)?;
         let mut answers = BTreeMap::new();
@@ -223,7 +247,11 @@ impl<I: Io> Admin<I> {
                 Err(error) if error.is_retriable() && retry.pause().await => continue,
                 Err(error) => return Err(error.into()),
             };
-            match self.client.call(coordinator, Lane::Main, i16::MAX, &build).await {
+            match self
+                .client
+                .call(coordinator, Lane::Main, i16::MAX, &build)
+                .await
+            {
                 Ok((_, response)) => {
                     let code = ErrorCode::from(code(&response));
                     if !(code.is_retriable() && retry.pause().await) {
@@ -244,7 +272,11 @@ fn description(group: &DescribedGroup, coordinator: i32) -> GroupDescription {
         protocol_type: group.protocol_type.detach(),
         protocol: group.protocol_data.detach(),
         coordinator,
-        members: group.members.iter().map(|m| member(m, &group.protocol_type)).collect(),
+        members: group
+            .members
+            .iter()
+            .map(|m| member(m, &group.protocol_type))
+            .collect(),
     }
 }
 

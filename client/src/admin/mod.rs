@@ -24,7 +24,9 @@ mod records;
 mod topics;
 
 pub use cluster::{ClusterDescription, LogDir, LogDirReplica};
-pub use configs::{AlterOp, ConfigAlteration, ConfigEntry, ConfigResource, ConfigSource, ResourceType};
+pub use configs::{
+    AlterOp, ConfigAlteration, ConfigEntry, ConfigResource, ConfigSource, ResourceType,
+};
 pub use groups::{GroupDescription, GroupListing, MemberDescription};
 pub use topics::{CreatedTopic, NewTopic};
 
@@ -48,7 +50,9 @@ pub struct Admin<I: Io> {
 
 impl<I: Io> Clone for Admin<I> {
     fn clone(&self) -> Self {
-        Self { client: self.client.clone() }
+        Self {
+            client: self.client.clone(),
+        }
     }
 }
 
@@ -89,7 +93,9 @@ impl From<PartitionError> for AdminError {
         match error {
             PartitionError::Broker(error) => Self::Broker(error),
             PartitionError::Request(error) => Self::Request(error),
-            PartitionError::NoLeader => Self::Broker(BrokerError::new(ErrorCode::LeaderNotAvailable)),
+            PartitionError::NoLeader => {
+                Self::Broker(BrokerError::new(ErrorCode::LeaderNotAvailable))
+            }
         }
     }
 }
@@ -110,8 +116,11 @@ impl<I: Io> Admin<I> {
         bootstrap: impl IntoIterator<Item = S>,
     ) -> Result<Self, ConnectError> {
         let client_id = "ottla-admin".to_owned();
-        let config =
-            ClientConfig { client_id, allow_auto_create_topics: false, ..ClientConfig::default() };
+        let config = ClientConfig {
+            client_id,
+            allow_auto_create_topics: false,
+            ..ClientConfig::default()
+        };
         Ok(Self::with_client(Client::new(io, bootstrap, config)?))
     }
 
@@ -159,6 +168,8 @@ const CONNECT_TRIES: u32 = 3;
 fn only<T>(mut answers: PerName<T>, name: &str) -> Result<T, AdminError> {
     match answers.remove(name) {
         Some(answer) => Ok(answer?),
-        None => Err(AdminError::Missing { what: name.to_owned() }),
+        None => Err(AdminError::Missing {
+            what: name.to_owned(),
+        }),
     }
 }

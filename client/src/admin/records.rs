@@ -26,30 +26,49 @@ impl<I: Io> Admin<I> {
         wanted: &BTreeMap<TopicPartition, OffsetSpec>,
         isolation: IsolationLevel,
     ) -> PerPartition<OffsetAndTimestamp> {
-        let deadline = self.client.io.now().monotonic.after(self.client.config().api_timeout);
+        let deadline = self
+            .client
+            .io
+            .now()
+            .monotonic
+            .after(self.client.config().api_timeout);
         self.client.list_offsets(wanted, isolation, deadline).await
     }
 
     /// Deletes the records before an offset (-1: all that can be read) of each partition. The answer
     /// is the first offset that is left.
-    pub async fn delete_records(&self, before: &BTreeMap<TopicPartition, i64>) -> PerPartition<i64> {
-        let deadline = self.client.io.now().monotonic.after(self.client.config().api_timeout);
+    pub async fn delete_records(
+        &self,
+        before: &BTreeMap<TopicPartition, i64>,
+    ) -> PerPartition<i64> {
+        let deadline = self
+            .client
+            .io
+            .now()
+            .monotonic
+            .after(self.client.config().api_timeout);
         let mut retry = Retry::until(&self.client, deadline);
         let mut answers = PerPartition::new();
         let mut open = before.clone();
         loop {
             for (leader, partitions) in self.client.by_leader(&open, deadline, &mut answers).await {
-                self.delete_records_of(leader, &partitions, &mut answers).await;
+                self.delete_records_of(leader, &partitions, &mut answers)
+                    .await;
             }
             let again = |p: &TopicPartition| {
-                answers.get(p).is_some_and(|a| a.as_ref().is_err_and(PartitionError::is_retriable))
+                answers
+                    .get(p)
+                    .is_some_and(|a| a.as_ref().is_err_and(PartitionError::is_retriable))
             };
             open.retain(|partition, _| again(partition));
             if open.is_empty() || !retry.pause().await {
                 return answers;
             }
             // If no broker answers now, the next round finds out by itself.
-            let _ = self.client.refresh_metadata(self.client.metadata().version).await;
+            let _ = self
+                .client
+                .refresh_metadata(self.client.metadata().version)
+                .await;
         }
     }
 
@@ -72,7 +91,11 @@ impl<I: Io> Admin<I> {
         let build = move |_| DeleteRecordsRequest {
             topics: topics
                 .into_iter()
-                .map(|(name, partitions)| DeleteRecordsTopic { name, partitions, ..Default::default() })
+                .map(|(name, partitions)| DeleteRecordsTopic {
+                    name,
+                    partitions,
+                    ..Default::default()
+                })
                 .collect(),
             timeout_ms,
             ..Default::default()
@@ -94,7 +117,9 @@ impl<I: Io> Admin<I> {
             for answer in &topic.partitions {
                 let partition = TopicPartition::new(topic.name.detach(), answer.partition_index);
                 let result = BrokerError::check(answer.error_code, None);
-                let result = result.map(|()| answer.low_watermark).map_err(PartitionError::Broker);
+                let result = result
+                    .map(|()| answer.low_watermark)
+                    .map_err(PartitionError::Broker);
                 answers.insert(partition, result);
             }
         }

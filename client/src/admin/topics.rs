@@ -40,7 +40,13 @@ impl NewTopic {
     /// A topic of `partitions` partitions with `replication_factor` replicas each.
     pub fn new(name: impl Into<Str>, partitions: i32, replication_factor: i16) -> Self {
         let (assignments, configs) = Default::default();
-        Self { name: name.into(), partitions, replication_factor, assignments, configs }
+        Self {
+            name: name.into(),
+            partitions,
+            replication_factor,
+            assignments,
+            configs,
+        }
     }
 
     /// Adds a configuration entry.
@@ -58,11 +64,13 @@ impl NewTopic {
             assignments: self
                 .assignments
                 .iter()
-                .map(|(&partition_index, broker_ids)| CreatableReplicaAssignment {
-                    partition_index,
-                    broker_ids: broker_ids.clone(),
-                    ..Default::default()
-                })
+                .map(
+                    |(&partition_index, broker_ids)| CreatableReplicaAssignment {
+                        partition_index,
+                        broker_ids: broker_ids.clone(),
+                        ..Default::default()
+                    },
+                )
                 .collect(),
             configs: self
                 .configs
@@ -111,7 +119,11 @@ impl<I: Io> Admin<I> {
                 replication_factor: t.replication_factor,
             })
         };
-        Ok(response.topics.iter().map(|t| (t.name.detach(), answer(t))).collect())
+        Ok(response
+            .topics
+            .iter()
+            .map(|t| (t.name.detach(), answer(t)))
+            .collect())
     }
 
     /// Creates one topic.
@@ -124,7 +136,10 @@ impl<I: Io> Admin<I> {
     pub async fn delete_topics(&self, names: &[Str]) -> Result<PerName<()>, AdminError> {
         let timeout_ms = self.timeout_ms();
         let build = |version: i16| {
-            let mut request = DeleteTopicsRequest { timeout_ms, ..Default::default() };
+            let mut request = DeleteTopicsRequest {
+                timeout_ms,
+                ..Default::default()
+            };
             if version >= 6 {
                 let state = |name: &Str| DeleteTopicState {
                     name: Some(name.clone()),
@@ -139,7 +154,10 @@ impl<I: Io> Admin<I> {
         let (_, response) = self.ask_any(build).await?;
         let name = |name: &Option<Str>| name.as_ref().map(Str::detach).unwrap_or_default();
         let answers = response.responses.iter().map(|t| {
-            (name(&t.name), BrokerError::check(t.error_code, t.error_message.as_deref()))
+            (
+                name(&t.name),
+                BrokerError::check(t.error_code, t.error_message.as_deref()),
+            )
         });
         Ok(answers.collect())
     }
@@ -147,21 +165,27 @@ impl<I: Io> Admin<I> {
     /// Deletes one topic.
     pub async fn delete_topic(&self, name: impl Into<Str>) -> Result<(), AdminError> {
         let name = name.into();
-        only(self.delete_topics(std::slice::from_ref(&name)).await?, &name)
+        only(
+            self.delete_topics(std::slice::from_ref(&name)).await?,
+            &name,
+        )
     }
 
     /// All topics, Kafka's own included (see [`Topic::is_internal`]), by name.
     pub async fn list_topics(&self) -> Result<Vec<Topic>, AdminError> {
         let response = self.metadata(None).await?;
-        let metadata = Metadata::default().refreshed(&response, true, self.client.io.now().monotonic);
+        let metadata = Metadata::default().refreshed(&response, self.client.io.now().monotonic);
         Ok(metadata.topics.into_values().collect())
     }
 
     /// Topics by name.
     pub async fn describe_topics(&self, names: &[Str]) -> Result<PerName<Topic>, AdminError> {
         let response = self.metadata(Some(names)).await?;
-        let metadata = Metadata::default().refreshed(&response, true, self.client.io.now().monotonic);
-        let found = metadata.topics.into_iter().map(|(name, topic)| (name, Ok(topic)));
+        let metadata = Metadata::default().refreshed(&response, self.client.io.now().monotonic);
+        let found = metadata
+            .topics
+            .into_iter()
+            .map(|(name, topic)| (name, Ok(topic)));
         let missing = metadata.topic_errors.into_iter();
         let missing = missing.map(|(name, code)| (name, Err(BrokerError::new(code))));
         Ok(found.chain(missing).collect())
@@ -170,7 +194,10 @@ impl<I: Io> Admin<I> {
     /// One topic.
     pub async fn describe_topic(&self, name: impl Into<Str>) -> Result<Topic, AdminError> {
         let name = name.into();
-        only(self.describe_topics(std::slice::from_ref(&name)).await?, &name)
+        only(
+            self.describe_topics(std::slice::from_ref(&name)).await?,
+            &name,
+        )
     }
 
     /// Raises a topic's number of partitions to `total`. `assignments` may say which brokers hold
@@ -184,7 +211,10 @@ impl<I: Io> Admin<I> {
         let topic = topic.into();
         let timeout_ms = self.timeout_ms();
         let assignments = assignments.map(|lists| {
-            let one = |broker_ids| CreatePartitionsAssignment { broker_ids, ..Default::default() };
+            let one = |broker_ids| CreatePartitionsAssignment {
+                broker_ids,
+                ..Default::default()
+            };
             lists.into_iter().map(one).collect::<Vec<_>>()
         });
         let build = |_| CreatePartitionsRequest {
@@ -199,15 +229,23 @@ impl<I: Io> Admin<I> {
         };
         let (_, response) = self.ask_any(build).await?;
         let answers = response.results.iter().map(|t| {
-            (t.name.detach(), BrokerError::check(t.error_code, t.error_message.as_deref()))
+            (
+                t.name.detach(),
+                BrokerError::check(t.error_code, t.error_message.as_deref()),
+            )
         });
         only(answers.collect(), &topic)
     }
 
-    pub(super) async fn metadata(&self, names: Option<&[Str]>) -> Result<MetadataResponse, RequestError> {
+    pub(super) async fn metadata(
+        &self,
+        names: Option<&[Str]>,
+    ) -> Result<MetadataResponse, RequestError> {
         let topics = names.map(|names| {
-            let one =
-                |name: &Str| MetadataRequestTopic { name: Some(name.clone()), ..Default::default() };
+            let one = |name: &Str| MetadataRequestTopic {
+                name: Some(name.clone()),
+                ..Default::default()
+            };
             names.iter().map(one).collect::<Vec<_>>()
         });
         let mut retry = crate::client::Retry::new(&self.client);

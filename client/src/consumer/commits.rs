@@ -53,9 +53,17 @@ impl<I: Io> Consumer<I> {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, ConsumerError> {
-        let group = self.inner.config.group_id.as_ref().ok_or(ConsumerError::NoGroup)?;
+        let group = self
+            .inner
+            .config
+            .group_id
+            .as_ref()
+            .ok_or(ConsumerError::NoGroup)?;
         let fetched = commit::fetch_committed(&self.client, group, Some(partitions), true).await;
-        fetched.map_err(|error| ConsumerError::Group { group: group.clone(), error })
+        fetched.map_err(|error| ConsumerError::Group {
+            group: group.clone(),
+            error,
+        })
     }
 }
 
@@ -64,7 +72,11 @@ async fn commit_all<I: Io>(
     inner: &Inner,
     mut offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
 ) -> Result<(), ConsumerError> {
-    let group = inner.config.group_id.clone().ok_or(ConsumerError::NoGroup)?;
+    let group = inner
+        .config
+        .group_id
+        .clone()
+        .ok_or(ConsumerError::NoGroup)?;
     // As who we were when this was read: a later generation must not commit for an earlier one.
     let committer = {
         let state = lock(&inner.state);
@@ -77,13 +89,20 @@ async fn commit_all<I: Io>(
         } else {
             let instance_id = inner.config.group_instance_id.clone();
             let (generation, member_id) = (member.generation, member.member_id.clone());
-            Committer { group, generation, member_id, instance_id }
+            Committer {
+                group,
+                generation,
+                member_id,
+                instance_id,
+            }
         }
     };
     let mut retry = Retry::new(client);
     while !offsets.is_empty() {
-        let coordinator =
-            client.wait_for_coordinator(&committer.group).await.map_err(ConsumerError::Commit)?;
+        let coordinator = client
+            .wait_for_coordinator(&committer.group)
+            .await
+            .map_err(ConsumerError::Commit)?;
         let answers = match commit::commit(client, coordinator, &committer, &offsets).await {
             Ok(answers) => answers,
             Err(error) if error.is_retriable() && retry.pause().await => continue,

@@ -67,7 +67,10 @@ pub struct ConsumerConfig {
 impl Default for ConsumerConfig {
     fn default() -> Self {
         let ms = Duration::from_millis;
-        let client = ClientConfig { client_id: "ottla-consumer".to_owned(), ..ClientConfig::default() };
+        let client = ClientConfig {
+            client_id: "ottla-consumer".to_owned(),
+            ..ClientConfig::default()
+        };
         Self {
             client,
             group_id: None,

@@ -77,7 +77,10 @@ impl Fetched {
 
     /// The offset behind the last whole batch of some fetched bytes, from their headers alone.
     pub(crate) fn end_of(offset: i64, records: &Bytes) -> i64 {
-        batches(records.clone()).map_while(Result::ok).map(|b| b.next_offset()).fold(offset, i64::max)
+        batches(records.clone())
+            .map_while(Result::ok)
+            .map(|b| b.next_offset())
+            .fold(offset, i64::max)
     }
 
     /// Moves up to `max` records to `out`. Gives the position behind them (offset and leader epoch);
@@ -103,10 +106,14 @@ impl Fetched {
                 continue;
             }
             match self.unpack() {
-                Ok(true) => position = self.records.front().map_or(
-                    (self.next_offset, self.next_epoch),
-                    |first| (first.offset, position.1),
-                ),
+                Ok(true) => {
+                    position = self
+                        .records
+                        .front()
+                        .map_or((self.next_offset, self.next_epoch), |first| {
+                            (first.offset, position.1)
+                        })
+                }
                 Ok(false) => break,
                 Err(fault) => {
                     self.failed = true;
@@ -119,7 +126,8 @@ impl Fetched {
 
     /// Whether all has been handed out.
     pub(crate) fn is_done(&mut self) -> bool {
-        self.failed || (self.records.is_empty() && self.batches.clone().next().is_none_or(|b| b.is_err()))
+        self.failed
+            || (self.records.is_empty() && self.batches.clone().next().is_none_or(|b| b.is_err()))
     }
 
     /// Unpacks the next batch; `false` if there is none. A batch that was cut short by the broker's
@@ -137,8 +145,13 @@ impl Fetched {
             batch.check_crc()?;
         }
         let header = batch.header();
-        while self.aborted.front().is_some_and(|a| a.first_offset <= header.last_offset()) {
-            self.aborting.extend(self.aborted.pop_front().map(|a| a.producer_id));
+        while self
+            .aborted
+            .front()
+            .is_some_and(|a| a.first_offset <= header.last_offset())
+        {
+            self.aborting
+                .extend(self.aborted.pop_front().map(|a| a.producer_id));
         }
         let wanted = batch.next_offset() > self.next_offset;
         if header.attributes.is_control() {
@@ -162,7 +175,10 @@ impl Fetched {
         let records = self.payload(batch)?;
         if let Some(first) = RecordIter::new(batch.header(), &records).next() {
             let key = first?.key.unwrap_or_default();
-            if matches!(ControlRecordType::of_key(key), Ok(Some(ControlRecordType::Abort))) {
+            if matches!(
+                ControlRecordType::of_key(key),
+                Ok(Some(ControlRecordType::Abort))
+            ) {
                 self.aborting.remove(&batch.header().producer_id);
             }
         }
@@ -171,7 +187,9 @@ impl Fetched {
 
     fn payload(&self, batch: &BatchView) -> Result<Bytes, BatchFault> {
         let unpacked = batch.records(self.max_batch_bytes);
-        unpacked.map_err(|error| BatchFault::Compression { detail: error.to_string() })
+        unpacked.map_err(|error| BatchFault::Compression {
+            detail: error.to_string(),
+        })
     }
 
     fn read(&mut self, batch: &BatchView) -> Result<(), BatchFault> {
@@ -190,7 +208,10 @@ impl Fetched {
             for h in record.headers.iter() {
                 let key = Str::from_utf8(slice_of(&payload, h.key));
                 let key = key.map_err(|_| BatchFault::HeaderKey)?;
-                headers.push(Header { key, value: h.value.map(|v| slice_of(&payload, v)) });
+                headers.push(Header {
+                    key,
+                    value: h.value.map(|v| slice_of(&payload, v)),
+                });
             }
             read.push_back(ConsumerRecord {
                 topic: self.partition.topic.clone(),

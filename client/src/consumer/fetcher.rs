@@ -42,7 +42,11 @@ pub(super) fn start<I: Io>(client: &Client<I>, inner: &Arc<Inner>) {
     let mut unknown = false;
     {
         let mut state = lock(&inner.state);
-        let State { partitions, fetching, .. } = &mut *state;
+        let State {
+            partitions,
+            fetching,
+            ..
+        } = &mut *state;
         for (partition, p) in partitions.iter() {
             if p.position.is_none() || p.paused || p.fetching || p.buffered >= BUFFERED_MAX {
                 continue;
@@ -52,8 +56,14 @@ pub(super) fn start<I: Io>(client: &Client<I>, inner: &Arc<Inner>) {
                 continue;
             };
             if !fetching.contains(&node) {
-                let asked = Asked { offset: p.fetch_offset, version: p.version };
-                by_node.entry(node).or_default().insert(partition.clone(), asked);
+                let asked = Asked {
+                    offset: p.fetch_offset,
+                    version: p.version,
+                };
+                by_node
+                    .entry(node)
+                    .or_default()
+                    .insert(partition.clone(), asked);
             }
         }
         for (node, asked) in &by_node {
@@ -133,16 +143,23 @@ async fn request<I: Io>(
     let mut topics: BTreeMap<Str, Vec<FetchPartition>> = BTreeMap::new();
     for (partition, asked) in asked {
         let leader = metadata.leader(&partition.topic, partition.partition);
-        topics.entry(partition.topic.clone()).or_default().push(FetchPartition {
-            partition: partition.partition,
-            current_leader_epoch: leader.map_or(-1, |(_, epoch)| epoch),
-            fetch_offset: asked.offset,
-            partition_max_bytes: config.max_partition_fetch_bytes,
-            ..Default::default()
-        });
+        topics
+            .entry(partition.topic.clone())
+            .or_default()
+            .push(FetchPartition {
+                partition: partition.partition,
+                current_leader_epoch: leader.map_or(-1, |(_, epoch)| epoch),
+                fetch_offset: asked.offset,
+                partition_max_bytes: config.max_partition_fetch_bytes,
+                ..Default::default()
+            });
     }
     // From version 13 on topics go by their ids.
-    let cap = if topics.keys().all(|t| !id_of(t).is_zero()) { i16::MAX } else { 12 };
+    let cap = if topics.keys().all(|t| !id_of(t).is_zero()) {
+        i16::MAX
+    } else {
+        12
+    };
     let build = |_| FetchRequest {
         max_wait_ms: i32::try_from(config.fetch_max_wait.as_millis()).unwrap_or(i32::MAX),
         min_bytes: config.fetch_min_bytes,
@@ -161,7 +178,10 @@ async fn request<I: Io>(
         ..Default::default()
     };
     let timeout = client.config().request_timeout + config.fetch_max_wait;
-    Ok(client.call_within(node, Lane::Fetch, cap, timeout, build).await?.1)
+    Ok(client
+        .call_within(node, Lane::Fetch, cap, timeout, build)
+        .await?
+        .1)
 }
 
 /// Takes what came; says whether the metadata is stale.
@@ -181,9 +201,15 @@ fn take<I: Io>(
         };
         for data in &topic.partitions {
             let partition = TopicPartition::new(name.clone(), data.partition_index);
-            let Some(asked) = asked.get(&partition) else { continue };
+            let Some(asked) = asked.get(&partition) else {
+                continue;
+            };
             // A seek or a rebalance since then makes the answer worthless.
-            if state.partitions.get(&partition).is_some_and(|p| p.version == asked.version) {
+            if state
+                .partitions
+                .get(&partition)
+                .is_some_and(|p| p.version == asked.version)
+            {
                 stale |= take_partition(client, inner, state, partition, data, asked.offset);
             }
         }
@@ -199,7 +225,9 @@ fn take_partition<I: Io>(
     data: &PartitionData,
     offset: i64,
 ) -> bool {
-    let Some(p) = state.partitions.get_mut(&partition) else { return false };
+    let Some(p) = state.partitions.get_mut(&partition) else {
+        return false;
+    };
     let code = ErrorCode::from(data.error_code);
     match code {
         ErrorCode::None => {}
@@ -209,27 +237,39 @@ fn take_partition<I: Io>(
                 Some(spec) => p.reset_to(spec),
                 None => {
                     // Found again by the next fetch, if the application goes on without a seek.
-                    state.errors.push_back(ConsumerError::OffsetOutOfRange { partition, offset });
+                    state
+                        .errors
+                        .push_back(ConsumerError::OffsetOutOfRange { partition, offset });
                 }
             }
             return false;
         }
         code if code.is_retriable() => {
-            let (leader, epoch) = (data.current_leader.leader_id, data.current_leader.leader_epoch);
+            let (leader, epoch) = (
+                data.current_leader.leader_id,
+                data.current_leader.leader_epoch,
+            );
             return !client.learn_leader(&partition.topic, partition.partition, leader, epoch);
         }
         ErrorCode::UnknownServerError => return true,
         code => {
             let error = PartitionError::Broker(BrokerError::new(code));
-            state.errors.push_back(ConsumerError::Partition { partition, error });
+            state
+                .errors
+                .push_back(ConsumerError::Partition { partition, error });
             return true;
         }
     }
     p.high_watermark = data.high_watermark;
-    let Some(records) = data.records.as_ref().filter(|r| !r.is_empty()) else { return false };
+    let Some(records) = data.records.as_ref().filter(|r| !r.is_empty()) else {
+        return false;
+    };
     let aborted = data.aborted_transactions.iter().flatten();
     let aborted = aborted
-        .map(|a| Aborted { producer_id: a.producer_id, first_offset: a.first_offset })
+        .map(|a| Aborted {
+            producer_id: a.producer_id,
+            first_offset: a.first_offset,
+        })
         .collect();
     let config = &inner.config;
     let rules = ReadRules {

@@ -33,7 +33,11 @@ use crate::{
 
 /// Runs until the consumer is closed, then leaves the group.
 pub(super) async fn run<I: Io>(client: Client<I>, inner: Arc<Inner>, group: Str) {
-    let task = Task { client, inner, group };
+    let task = Task {
+        client,
+        inner,
+        group,
+    };
     let mut failures = 0;
     loop {
         if task.inner.closed.is_set() {
@@ -120,14 +124,20 @@ impl<I: Io> Task<I> {
             state.member.on_left();
             state.member.subscribe(BTreeSet::new(), now);
             let group = self.group.clone();
-            state.errors.push_back(ConsumerError::Group { group, error });
+            state
+                .errors
+                .push_back(ConsumerError::Group { group, error });
         }
     }
 
     fn ids(&self) -> (i32, Str, i32) {
         let state = lock(&self.inner.state);
         let member = &state.member;
-        (member.coordinator.unwrap_or(-1), member.member_id.clone(), member.generation)
+        (
+            member.coordinator.unwrap_or(-1),
+            member.member_id.clone(),
+            member.generation,
+        )
     }
 
     async fn heartbeat(&self) -> Result<(), GroupError> {
@@ -140,11 +150,20 @@ impl<I: Io> Task<I> {
             ..Default::default()
         };
         // No answer within the session time-out is as bad as none at all.
-        let timeout = self.client.config().request_timeout.min(self.inner.config.session_timeout);
+        let timeout = self
+            .client
+            .config()
+            .request_timeout
+            .min(self.inner.config.session_timeout);
         let lane = Lane::Coordinator;
-        let answer = self.client.call_within(coordinator, lane, i16::MAX, timeout, build).await?;
+        let answer = self
+            .client
+            .call_within(coordinator, lane, i16::MAX, timeout, build)
+            .await?;
         BrokerError::check(answer.1.error_code, None)?;
-        lock(&self.inner.state).member.on_heartbeat(self.client.io.now().monotonic);
+        lock(&self.inner.state)
+            .member
+            .on_heartbeat(self.client.io.now().monotonic);
         Ok(())
     }
 
@@ -166,17 +185,23 @@ impl<I: Io> Task<I> {
                 protocols: protocols.clone(),
                 ..Default::default()
             };
-            let answer = self.client.call_within(coordinator, Lane::Join, i16::MAX, timeout, build);
+            let answer = self
+                .client
+                .call_within(coordinator, Lane::Join, i16::MAX, timeout, build);
             let (_, response) = answer.await?;
             if ErrorCode::from(response.error_code) != ErrorCode::MemberIdRequired {
                 break response;
             }
             member_id = response.member_id.detach();
-            lock(&self.inner.state).member.on_member_id(member_id.clone());
+            lock(&self.inner.state)
+                .member
+                .on_member_id(member_id.clone());
         };
         BrokerError::check(response.error_code, None)?;
         let member_id = response.member_id.detach();
-        lock(&self.inner.state).member.on_member_id(member_id.clone());
+        lock(&self.inner.state)
+            .member
+            .on_member_id(member_id.clone());
         let assignments = if response.leader == response.member_id && !response.skip_assignment {
             self.divide(&response).await?
         } else {
@@ -185,7 +210,9 @@ impl<I: Io> Task<I> {
         let assigned = self.sync(coordinator, &response, assignments).await?;
         let now = self.client.io.now().monotonic;
         let mut state = lock(&self.inner.state);
-        state.member.on_joined(member_id, response.generation_id, assigned, &topics, now);
+        state
+            .member
+            .on_joined(member_id, response.generation_id, assigned, &topics, now);
         Ok(())
     }
 
@@ -211,7 +238,10 @@ impl<I: Io> Task<I> {
                 ..Default::default()
             }
         };
-        (member.topics.clone(), config.assignors.iter().map(one).collect())
+        (
+            member.topics.clone(),
+            config.assignors.iter().map(one).collect(),
+        )
     }
 
     /// The leader's part: divides the partitions among the members.
@@ -229,21 +259,31 @@ impl<I: Io> Task<I> {
             subscription.instance_id = member.group_instance_id.as_ref().map(Str::detach);
             members.insert(member.member_id.detach(), subscription);
         }
-        let topics: BTreeSet<Str> = members.values().flat_map(|m| m.topics.iter().cloned()).collect();
-        topics.iter().for_each(|topic| self.client.watch_topic(topic));
-        let metadata = self.client.refresh_metadata(self.client.metadata().version).await?;
+        let topics: BTreeSet<Str> = members
+            .values()
+            .flat_map(|m| m.topics.iter().cloned())
+            .collect();
+        topics
+            .iter()
+            .for_each(|topic| self.client.watch_topic(topic));
+        let metadata = self
+            .client
+            .refresh_metadata(self.client.metadata().version)
+            .await?;
         let count = |topic: &Str| {
             let partitions = metadata.topics.get(topic).map_or(0, |t| t.partitions.len());
             i32::try_from(partitions).unwrap_or(i32::MAX)
         };
-        let counts: BTreeMap<Str, i32> = topics.into_iter().map(|t| (t.clone(), count(&t))).collect();
+        let counts: BTreeMap<Str, i32> =
+            topics.into_iter().map(|t| (t.clone(), count(&t))).collect();
         let assignment = assignor.assign(&counts, &members);
         lock(&self.inner.state).led_counts = Some(counts);
-        let one = |(member_id, partitions): (Str, Vec<TopicPartition>)| SyncGroupRequestAssignment {
-            member_id,
-            assignment: protocol::encode_assignment(&partitions).unwrap_or_default(),
-            ..Default::default()
-        };
+        let one =
+            |(member_id, partitions): (Str, Vec<TopicPartition>)| SyncGroupRequestAssignment {
+                member_id,
+                assignment: protocol::encode_assignment(&partitions).unwrap_or_default(),
+                ..Default::default()
+            };
         Ok(assignment.into_iter().map(one).collect())
     }
 
@@ -267,7 +307,9 @@ impl<I: Io> Task<I> {
             ..Default::default()
         };
         let timeout = self.inner.config.max_poll_interval + JOIN_SLACK;
-        let answer = self.client.call_within(coordinator, Lane::Join, i16::MAX, timeout, build);
+        let answer = self
+            .client
+            .call_within(coordinator, Lane::Join, i16::MAX, timeout, build);
         let (_, response) = answer.await?;
         BrokerError::check(response.error_code, None)?;
         let assigned = protocol::decode_assignment(&response.assignment);
@@ -284,14 +326,28 @@ impl<I: Io> Task<I> {
             let build = |version: i16| {
                 let group_id = self.group.clone();
                 if version < 3 {
-                    return LeaveGroupRequest { group_id, member_id, ..Default::default() };
+                    return LeaveGroupRequest {
+                        group_id,
+                        member_id,
+                        ..Default::default()
+                    };
                 }
-                let members = vec![MemberIdentity { member_id, ..Default::default() }];
-                LeaveGroupRequest { group_id, members, ..Default::default() }
+                let members = vec![MemberIdentity {
+                    member_id,
+                    ..Default::default()
+                }];
+                LeaveGroupRequest {
+                    group_id,
+                    members,
+                    ..Default::default()
+                }
             };
             // If it does not get through, the session times out.
             let lane = Lane::Coordinator;
-            let _ = self.client.call_within(coordinator, lane, i16::MAX, LEAVE_TIMEOUT, build).await;
+            let _ = self
+                .client
+                .call_within(coordinator, lane, i16::MAX, LEAVE_TIMEOUT, build)
+                .await;
         }
         lock(&self.inner.state).member.on_left();
         self.inner.poll_wake.notify_one();

@@ -140,7 +140,11 @@ impl Member {
     pub(crate) fn next(&mut self, now: Instant) -> Action {
         let joined = !self.member_id.is_empty();
         if self.leaving {
-            return if joined { Action::Leave } else { Action::Wait(None) };
+            return if joined {
+                Action::Leave
+            } else {
+                Action::Wait(None)
+            };
         }
         if self.topics.is_empty() || self.asleep {
             return Action::Wait(None);
@@ -178,7 +182,11 @@ impl Member {
             return false;
         }
         let revoked: BTreeSet<_> = if self.config.cooperative {
-            self.owned.iter().filter(|p| !self.topics.contains(&p.topic)).cloned().collect()
+            self.owned
+                .iter()
+                .filter(|p| !self.topics.contains(&p.topic))
+                .cloned()
+                .collect()
         } else {
             self.owned.clone()
         };
@@ -186,7 +194,10 @@ impl Member {
             return true;
         }
         self.owned.retain(|p| !revoked.contains(p));
-        self.pending = Some(Rebalance { revoked, ..Rebalance::default() });
+        self.pending = Some(Rebalance {
+            revoked,
+            ..Rebalance::default()
+        });
         false
     }
 
@@ -214,7 +225,11 @@ impl Member {
         // What is let go of is for others: they get it in the next round.
         self.rejoin |= self.config.cooperative && !revoked.is_empty();
         self.owned = assigned;
-        let change = Rebalance { revoked, assigned: added, ..Rebalance::default() };
+        let change = Rebalance {
+            revoked,
+            assigned: added,
+            ..Rebalance::default()
+        };
         if !change.is_empty() {
             self.pending = Some(change);
         }
@@ -271,7 +286,10 @@ impl Member {
         lost.append(&mut pending.lost);
         self.owned.clear();
         if !lost.is_empty() {
-            self.pending = Some(Rebalance { lost, ..Rebalance::default() });
+            self.pending = Some(Rebalance {
+                lost,
+                ..Rebalance::default()
+            });
         }
     }
 }
@@ -332,7 +350,10 @@ mod tests {
         let topics = member.topics.clone();
         member.on_joined("m".into(), 2, partitions(&[0]), &topics, Instant(1));
         let pending = member.pending().cloned().unwrap();
-        assert_eq!((pending.revoked.clone(), pending.assigned.len()), (partitions(&[1]), 0));
+        assert_eq!(
+            (pending.revoked.clone(), pending.assigned.len()),
+            (partitions(&[1]), 0)
+        );
         assert!(matches!(member.next(Instant(1)), Action::Wait(_)));
         member.rebalanced(&pending);
         assert_eq!(member.next(Instant(1)), Action::Join);

@@ -102,7 +102,9 @@ pub struct Consumer<I: Io> {
 
 impl<I: Io> fmt::Debug for Consumer<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Consumer")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,7 +154,13 @@ impl<I: Io> Consumer<I> {
             closed: Flag::default(),
             group_left: Flag::default(),
         });
-        Ok(Self { client, inner, listener: None, in_group: false, commit_at })
+        Ok(Self {
+            client,
+            inner,
+            listener: None,
+            in_group: false,
+            commit_at,
+        })
     }
 
     /// Has `listener` told of rebalances.
@@ -166,9 +174,16 @@ impl<I: Io> Consumer<I> {
         &mut self,
         topics: impl IntoIterator<Item = S>,
     ) -> Result<(), ConsumerError> {
-        let group = self.inner.config.group_id.clone().ok_or(ConsumerError::NoGroup)?;
+        let group = self
+            .inner
+            .config
+            .group_id
+            .clone()
+            .ok_or(ConsumerError::NoGroup)?;
         let topics: BTreeSet<Str> = topics.into_iter().map(Into::into).collect();
-        topics.iter().for_each(|topic| self.client.watch_topic(topic));
+        topics
+            .iter()
+            .for_each(|topic| self.client.watch_topic(topic));
         let now = self.client.io.now().monotonic;
         let mut state = lock(&self.inner.state);
         if !self.in_group {
@@ -179,7 +194,9 @@ impl<I: Io> Consumer<I> {
         if !self.in_group {
             self.in_group = true;
             let task = group::run(self.client.clone(), Arc::clone(&self.inner), group);
-            self.client.io.spawn_detached("consumer-group", Box::pin(task));
+            self.client
+                .io
+                .spawn_detached("consumer-group", Box::pin(task));
         }
         self.inner.group_wake.notify_one();
         Ok(())
@@ -243,7 +260,11 @@ impl<I: Io> Consumer<I> {
             }
             let left = deadline.since(now);
             // Time is up: the next round ends it.
-            let _ = self.client.io.timeout(left, self.inner.poll_wake.notified()).await;
+            let _ = self
+                .client
+                .io
+                .timeout(left, self.inner.poll_wake.notified())
+                .await;
         }
     }
 
@@ -301,11 +322,17 @@ impl<I: Io> Consumer<I> {
         }
         for new in &change.assigned {
             let version = state.new_version();
-            state.partitions.insert(new.clone(), PartitionState::new(version));
+            state
+                .partitions
+                .insert(new.clone(), PartitionState::new(version));
             self.client.watch_topic(&new.topic);
         }
         drop(state);
-        if let Some(listener) = self.listener.as_mut().filter(|_| !change.assigned.is_empty()) {
+        if let Some(listener) = self
+            .listener
+            .as_mut()
+            .filter(|_| !change.assigned.is_empty())
+        {
             listener.assigned(&change.assigned);
         }
     }
@@ -371,16 +398,30 @@ impl<I: Io> Consumer<I> {
         &self,
         wanted: &BTreeMap<TopicPartition, OffsetSpec>,
     ) -> PerPartition<OffsetAndTimestamp> {
-        let deadline = self.client.io.now().monotonic.after(self.client.config().api_timeout);
-        self.client.list_offsets(wanted, self.inner.config.isolation_level, deadline).await
+        let deadline = self
+            .client
+            .io
+            .now()
+            .monotonic
+            .after(self.client.config().api_timeout);
+        self.client
+            .list_offsets(wanted, self.inner.config.isolation_level, deadline)
+            .await
     }
 
     /// How many partitions a topic has, waiting until it is known.
     pub async fn partitions(&self, topic: &str) -> Result<i32, ConsumerError> {
-        let deadline = self.client.io.now().monotonic.after(self.client.config().api_timeout);
+        let deadline = self
+            .client
+            .io
+            .now()
+            .monotonic
+            .after(self.client.config().api_timeout);
         let known = self.client.wait_for_topic(&topic.into(), deadline).await;
-        let metadata = known
-            .map_err(|error| ConsumerError::Topics { topics: [topic.into()].into(), error })?;
+        let metadata = known.map_err(|error| ConsumerError::Topics {
+            topics: [topic.into()].into(),
+            error,
+        })?;
         let count = metadata.topics.get(topic).map_or(0, |t| t.partitions.len());
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }

@@ -67,8 +67,11 @@ async fn find<I: Io>(
 ) -> Vec<ConsumerError> {
     let mut errors = Vec::new();
     let mut specs: BTreeMap<TopicPartition, OffsetSpec> = BTreeMap::new();
-    let fresh: Vec<TopicPartition> =
-        wanted.iter().filter(|(_, (_, reset))| reset.is_none()).map(|(p, _)| p.clone()).collect();
+    let fresh: Vec<TopicPartition> = wanted
+        .iter()
+        .filter(|(_, (_, reset))| reset.is_none())
+        .map(|(p, _)| p.clone())
+        .collect();
     for (partition, (_, reset)) in wanted {
         specs.extend(reset.map(|spec| (partition.clone(), spec)));
     }
@@ -106,7 +109,9 @@ async fn find<I: Io>(
         return errors;
     }
     let deadline = client.io.now().monotonic.after(client.config().api_timeout);
-    let answers = client.list_offsets(&specs, inner.config.isolation_level, deadline).await;
+    let answers = client
+        .list_offsets(&specs, inner.config.isolation_level, deadline)
+        .await;
     for (partition, answer) in answers {
         match answer {
             Ok(found) => set(inner, wanted, &partition, found.offset, -1),

@@ -24,10 +24,12 @@ pub(crate) fn encode_subscription(subscription: &Subscription) -> Result<Bytes, 
         user_data: subscription.user_data.clone(),
         owned_partitions: by_topic(&subscription.owned)
             .into_iter()
-            .map(|(topic, partitions)| consumer_protocol_subscription::TopicPartition {
-                topic,
-                partitions,
-            })
+            .map(
+                |(topic, partitions)| consumer_protocol_subscription::TopicPartition {
+                    topic,
+                    partitions,
+                },
+            )
             .collect(),
         generation_id: subscription.generation,
         rack_id: subscription.rack.clone(),
@@ -40,7 +42,12 @@ pub(crate) fn decode_subscription(bytes: &Bytes) -> Result<Subscription, DecodeE
     let message: ConsumerProtocolSubscription = read(bytes)?;
     let mut owned = Vec::new();
     for topic in &message.owned_partitions {
-        owned.extend(topic.partitions.iter().map(|p| TopicPartition::new(topic.topic.detach(), *p)));
+        owned.extend(
+            topic
+                .partitions
+                .iter()
+                .map(|p| TopicPartition::new(topic.topic.detach(), *p)),
+        );
     }
     Ok(Subscription {
         topics: message.topics.iter().map(Str::detach).collect(),
@@ -57,7 +64,12 @@ pub(crate) fn encode_assignment(partitions: &[TopicPartition]) -> Result<Bytes, 
     let message = ConsumerProtocolAssignment {
         assigned_partitions: by_topic(partitions)
             .into_iter()
-            .map(|(topic, partitions)| consumer_protocol_assignment::TopicPartition { topic, partitions })
+            .map(
+                |(topic, partitions)| consumer_protocol_assignment::TopicPartition {
+                    topic,
+                    partitions,
+                },
+            )
             .collect(),
         user_data: None,
     };
@@ -73,7 +85,12 @@ pub(crate) fn decode_assignment(bytes: &Bytes) -> Result<Vec<TopicPartition>, De
     let mut assigned = Vec::new();
     for topic in &message.assigned_partitions {
         let name = topic.topic.detach();
-        assigned.extend(topic.partitions.iter().map(|p| TopicPartition::new(name.clone(), *p)));
+        assigned.extend(
+            topic
+                .partitions
+                .iter()
+                .map(|p| TopicPartition::new(name.clone(), *p)),
+        );
     }
     assigned.sort();
     Ok(assigned)
@@ -82,7 +99,10 @@ pub(crate) fn decode_assignment(bytes: &Bytes) -> Result<Vec<TopicPartition>, De
 fn by_topic(partitions: &[TopicPartition]) -> BTreeMap<Str, Vec<i32>> {
     let mut topics: BTreeMap<Str, Vec<i32>> = BTreeMap::new();
     for partition in partitions {
-        topics.entry(partition.topic.clone()).or_default().push(partition.partition);
+        topics
+            .entry(partition.topic.clone())
+            .or_default()
+            .push(partition.partition);
     }
     topics
 }
@@ -128,7 +148,10 @@ mod tests {
             0xff, 0xff, 0xff, 0xff, // no user data
         ];
         let assigned = decode_assignment(&Bytes::copy_from_slice(&bytes)).unwrap();
-        assert_eq!(assigned, [TopicPartition::new("t", 0), TopicPartition::new("t", 1)]);
+        assert_eq!(
+            assigned,
+            [TopicPartition::new("t", 0), TopicPartition::new("t", 1)]
+        );
         assert_eq!(decode_assignment(&Bytes::new()).unwrap(), []);
     }
 

@@ -43,7 +43,10 @@ impl ConsumerRecord {
     /// The partition that it was read from.
     #[must_use]
     pub fn topic_partition(&self) -> TopicPartition {
-        TopicPartition { topic: self.topic.clone(), partition: self.partition }
+        TopicPartition {
+            topic: self.topic.clone(),
+            partition: self.partition,
+        }
     }
 }
 

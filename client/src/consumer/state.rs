@@ -111,9 +111,13 @@ impl State {
         // Once a partition has a piece that waits, its later ones wait behind it.
         let mut waiting: BTreeSet<TopicPartition> = BTreeSet::new();
         while out.len() < max {
-            let Some((version, mut fetched)) = self.buffer.pop_front() else { break };
+            let Some((version, mut fetched)) = self.buffer.pop_front() else {
+                break;
+            };
             let state = self.partitions.get_mut(&fetched.partition);
-            let Some(p) = state.filter(|p| p.version == version) else { continue };
+            let Some(p) = state.filter(|p| p.version == version) else {
+                continue;
+            };
             if p.paused || waiting.contains(&fetched.partition) {
                 waiting.insert(fetched.partition.clone());
                 kept.push_back((version, fetched));
@@ -127,7 +131,11 @@ impl State {
                 let partition = fetched.partition.clone();
                 self.buffer.retain(|(_, f)| f.partition != partition);
                 p.buffered = 0;
-                self.errors.push_back(ConsumerError::Corrupt { partition, offset, fault });
+                self.errors.push_back(ConsumerError::Corrupt {
+                    partition,
+                    offset,
+                    fault,
+                });
             } else if fetched.is_done() {
                 p.buffered = p.buffered.saturating_sub(1);
             } else {
@@ -159,7 +167,14 @@ impl State {
                 let (offset, epoch) = p.position?;
                 let leader_epoch = Some(epoch).filter(|e| *e >= 0);
                 let metadata = String::new();
-                Some((partition.clone(), OffsetAndMetadata { offset, leader_epoch, metadata }))
+                Some((
+                    partition.clone(),
+                    OffsetAndMetadata {
+                        offset,
+                        leader_epoch,
+                        metadata,
+                    },
+                ))
             })
             .collect()
     }

@@ -113,25 +113,40 @@ impl Accumulator {
         let Some(queue) = self.partitions.get_mut(partition) else {
             return Err(SendFailure::Closed);
         };
-        let RecordRef { timestamp, key, value, headers } = record;
+        let RecordRef {
+            timestamp,
+            key,
+            value,
+            headers,
+        } = record;
         let limit = self.config.batch_size;
         let mut push = |batch: &mut Batch| {
             let index = batch.push(limit, timestamp, key, value, headers)?;
             batch.memory += memory;
             let completion = batch.completion.clone();
-            Some((Delivery::new(completion, index, timestamp, partition.clone()), batch.size >= limit))
+            Some((
+                Delivery::new(completion, index, timestamp, partition.clone()),
+                batch.size >= limit,
+            ))
         };
         if let Some((delivery, full)) = queue.open_batch().and_then(&mut push) {
             return Ok((delivery, full));
         }
-        let room = if value.map_or(0, <[u8]>::len) > limit { 0 } else { limit };
+        let room = if value.map_or(0, <[u8]>::len) > limit {
+            0
+        } else {
+            limit
+        };
         let Some((delivery, _)) = push(queue.add_batch(now, room)) else {
             queue.drop_empty_batch();
             let detail = "the record's timestamp or size does not fit".to_owned();
             return Err(SendFailure::Batch { detail });
         };
         if !self.active.contains(partition) {
-            self.active.insert(TopicPartition::new(partition.topic.detach(), partition.partition));
+            self.active.insert(TopicPartition::new(
+                partition.topic.detach(),
+                partition.partition,
+            ));
         }
         // A new batch means a new linger timer, and perhaps a full one before it.
         Ok((delivery, true))
@@ -152,7 +167,9 @@ impl Accumulator {
     pub(crate) fn begin_flush(&mut self) -> Vec<std::sync::Arc<super::delivery::Completion>> {
         self.flushing += 1;
         let active = self.active.iter().filter_map(|p| self.partitions.get(p));
-        active.flat_map(|q| q.batches().map(|b| b.completion.clone())).collect()
+        active
+            .flat_map(|q| q.batches().map(|b| b.completion.clone()))
+            .collect()
     }
 
     pub(crate) fn end_flush(&mut self) {
@@ -174,27 +191,41 @@ impl Accumulator {
         let sendable = self.sendable(now, leader, &mut work);
         let mut requests: BTreeMap<i32, (usize, Vec<Sending>)> = BTreeMap::new();
         for (partition, at, node) in sendable {
-            let Some(queue) = self.partitions.get_mut(&partition) else { continue };
+            let Some(queue) = self.partitions.get_mut(&partition) else {
+                continue;
+            };
             let (size, sendings) = requests.entry(node).or_default();
-            let Some(batch_size) = queue.batches().nth(at).map(|b| b.size) else { continue };
+            let Some(batch_size) = queue.batches().nth(at).map(|b| b.size) else {
+                continue;
+            };
             if !sendings.is_empty() && *size + batch_size > self.config.max_request_size {
                 // The rest of this broker's goes with the next request.
                 work.next_at = Some(now);
                 continue;
             }
-            let Some(batch) = queue.send(at, self.config.rules) else { continue };
+            let Some(batch) = queue.send(at, self.config.rules) else {
+                continue;
+            };
             match batch.bytes(self.config.compression) {
                 Ok(bytes) => {
                     *size += bytes.len();
                     let number = batch.number;
                     self.cursor = Some(partition.clone());
-                    sendings.push(Sending { partition, number, bytes });
+                    sendings.push(Sending {
+                        partition,
+                        number,
+                        bytes,
+                    });
                 }
                 Err(error) => {
                     let number = batch.number;
-                    let outcome =
-                        Outcome::Failed { reason: error.reason, may_be_written: false, retry: false };
-                    work.freed += self.on_outcome(&partition, number, outcome, now, |_| Duration::ZERO);
+                    let outcome = Outcome::Failed {
+                        reason: error.reason,
+                        may_be_written: false,
+                        retry: false,
+                    };
+                    work.freed +=
+                        self.on_outcome(&partition, number, outcome, now, |_| Duration::ZERO);
                 }
             }
         }
@@ -221,7 +252,9 @@ impl Accumulator {
         let rules = self.config.rules;
         let mut sooner = |at: Instant| work.next_at = Some(work.next_at.map_or(at, |n| n.min(at)));
         for partition in &self.active {
-            let Some(queue) = self.partitions.get_mut(partition) else { continue };
+            let Some(queue) = self.partitions.get_mut(partition) else {
+                continue;
+            };
             if let Some(oldest) = queue.oldest() {
                 sooner(oldest.after(self.config.delivery_timeout));
             }
@@ -241,10 +274,16 @@ impl Accumulator {
                 work.needs_leader = true;
                 continue;
             };
-            if self.in_flight.get(&node).is_some_and(|n| *n >= rules.max_in_flight) {
+            if self
+                .in_flight
+                .get(&node)
+                .is_some_and(|n| *n >= rules.max_in_flight)
+            {
                 continue;
             }
-            let Some(batch) = queue.batches().nth(at) else { continue };
+            let Some(batch) = queue.batches().nth(at) else {
+                continue;
+            };
             let lingers_until = batch.created.after(self.config.linger);
             let later = queue.batches().nth(at + 1).is_some();
             let full = later || batch.size >= self.config.batch_size || batch.attempts > 0;
@@ -256,14 +295,18 @@ impl Accumulator {
             candidates.push((partition.clone(), at, node));
         }
         candidates.retain(|(_, _, node)| ready_nodes.contains(node));
-        let start = candidates.iter().position(|(p, _, _)| Some(p) > self.cursor.as_ref());
+        let start = candidates
+            .iter()
+            .position(|(p, _, _)| Some(p) > self.cursor.as_ref());
         candidates.rotate_left(start.unwrap_or(0));
         candidates
     }
 
     fn expire(&mut self, now: Instant, work: &mut Work) {
         let timeout = u64::try_from(self.config.delivery_timeout.as_nanos()).unwrap_or(u64::MAX);
-        let Some(before) = now.0.checked_sub(timeout).map(Instant) else { return };
+        let Some(before) = now.0.checked_sub(timeout).map(Instant) else {
+            return;
+        };
         for partition in &self.active {
             if let Some(queue) = self.partitions.get_mut(partition)
                 && queue.oldest().is_some_and(|oldest| oldest <= before)
@@ -276,7 +319,8 @@ impl Accumulator {
 
     fn forget_empty(&mut self) {
         let partitions = &self.partitions;
-        self.active.retain(|p| partitions.get(p).is_some_and(|q| !q.is_empty()));
+        self.active
+            .retain(|p| partitions.get(p).is_some_and(|q| !q.is_empty()));
     }
 
     /// A request to `node` has ended.
@@ -298,7 +342,9 @@ impl Accumulator {
         now: Instant,
         wait: impl FnOnce(u32) -> Duration,
     ) -> usize {
-        let Some(queue) = self.partitions.get_mut(partition) else { return 0 };
+        let Some(queue) = self.partitions.get_mut(partition) else {
+            return 0;
+        };
         let done = queue.on_outcome(number, outcome, now, self.config.rules, wait);
         if queue.is_empty() {
             self.active.remove(partition);
@@ -316,7 +362,10 @@ impl Accumulator {
     /// Fails everything. Gives the memory that is free again.
     pub(crate) fn fail_all(&mut self, reason: &SendFailure) -> usize {
         self.active.clear();
-        let all = self.partitions.values_mut().flat_map(|q| q.fail_all(reason));
+        let all = self
+            .partitions
+            .values_mut()
+            .flat_map(|q| q.fail_all(reason));
         all.map(|batch| batch.memory).sum()
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use ottla_core::time::Instant;
-use ottla_wire::records::{BatchBuilder, BatchHeader, Compression, HEADER_LEN, RecordHeader, crc32c};
+use ottla_wire::records::{
+    BatchBuilder, BatchHeader, Compression, HEADER_LEN, RecordHeader, crc32c,
+};
 
 use super::{
     delivery::Completion,
@@ -88,11 +90,15 @@ impl Batch {
         value: Option<&[u8]>,
         headers: &[RecordHeader<'_>],
     ) -> Option<i64> {
-        let Records::Open(builder) = &mut self.records else { return None };
+        let Records::Open(builder) = &mut self.records else {
+            return None;
+        };
         if !builder.is_empty() && builder.size_with(key, value, headers) > limit {
             return None;
         }
-        builder.push_at(builder.next_offset(), timestamp, key, value, headers).ok()?;
+        builder
+            .push_at(builder.next_offset(), timestamp, key, value, headers)
+            .ok()?;
         self.size = builder.size();
         self.count += 1;
         Some(i64::from(self.count) - 1)
@@ -110,10 +116,12 @@ impl Batch {
                     Some(s) => builder.producer(s.identity.id, s.identity.epoch, s.base),
                     None => builder,
                 };
-                builder.build_compressed(compression, None).map_err(|error| {
-                    let detail = error.to_string();
-                    SendError::not_written(SendFailure::Batch { detail })
-                })?
+                builder
+                    .build_compressed(compression, None)
+                    .map_err(|error| {
+                        let detail = error.to_string();
+                        SendError::not_written(SendFailure::Batch { detail })
+                    })?
             }
             Records::Built(bytes) => stamped(bytes, self.sequence),
             Records::Broken => {
@@ -132,8 +140,15 @@ fn stamped(bytes: Bytes, sequence: Option<Sequence>) -> Bytes {
         return bytes;
     };
     let mut header = BatchHeader::read(head);
-    let identity = ProducerIdentity { id: header.producer_id, epoch: header.producer_epoch };
-    if (Sequence { identity, base: header.base_sequence }) == sequence {
+    let identity = ProducerIdentity {
+        id: header.producer_id,
+        epoch: header.producer_epoch,
+    };
+    if (Sequence {
+        identity,
+        base: header.base_sequence,
+    }) == sequence
+    {
         return bytes;
     }
     header.producer_id = sequence.identity.id;
@@ -160,7 +175,7 @@ mod tests {
     fn a_batch_sent_again_under_another_sequence_is_valid_and_otherwise_the_same() {
         let mut batch = Batch::new(0, Instant(0), 100);
         for i in 0..3 {
-            assert_eq!(batch.push(100, 5, Some(b"k"), None, &[]), Some(i));
+            assert_eq!(batch.push(1000, 5, Some(b"k"), None, &[]), Some(i));
         }
         let identity = ProducerIdentity { id: 7, epoch: 0 };
         batch.sequence = Some(Sequence { identity, base: 40 });
@@ -170,7 +185,13 @@ mod tests {
         batch.sequence = Some(Sequence { identity, base: 0 });
         let second = BatchView::new(&batch.bytes(Compression::None).unwrap()).unwrap();
         second.validate_produced().unwrap();
-        assert_eq!((second.header().producer_epoch, second.header().base_sequence), (1, 0));
+        assert_eq!(
+            (
+                second.header().producer_epoch,
+                second.header().base_sequence
+            ),
+            (1, 0)
+        );
         assert_eq!(second.payload(), BatchView::new(&first).unwrap().payload());
     }
 }

@@ -58,7 +58,10 @@ pub struct ProducerConfig {
 
 impl Default for ProducerConfig {
     fn default() -> Self {
-        let client = ClientConfig { client_id: "ottla-producer".to_owned(), ..ClientConfig::default() };
+        let client = ClientConfig {
+            client_id: "ottla-producer".to_owned(),
+            ..ClientConfig::default()
+        };
         Self {
             client,
             acks: Acks::All,
@@ -85,9 +88,16 @@ impl ProducerConfig {
 
     pub(crate) fn accumulator(&self) -> AccumulatorConfig {
         let idempotent = self.is_idempotent();
-        let most = if idempotent { MAX_IN_FLIGHT } else { usize::MAX };
+        let most = if idempotent {
+            MAX_IN_FLIGHT
+        } else {
+            usize::MAX
+        };
         AccumulatorConfig {
-            rules: Rules { idempotent, max_in_flight: self.max_in_flight.clamp(1, most) },
+            rules: Rules {
+                idempotent,
+                max_in_flight: self.max_in_flight.clamp(1, most),
+            },
             batch_size: self.batch_size,
             max_request_size: self.max_request_size,
             linger: self.linger,

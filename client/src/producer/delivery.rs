@@ -35,7 +35,9 @@ enum State {
 
 impl Completion {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::Open(Vec::new())) })
+        Arc::new(Self {
+            state: Mutex::new(State::Open(Vec::new())),
+        })
     }
 
     /// Settles the fate; the first one stands.
@@ -85,7 +87,12 @@ impl Delivery {
         timestamp: i64,
         partition: TopicPartition,
     ) -> Self {
-        Self { completion, index, timestamp, partition }
+        Self {
+            completion,
+            index,
+            timestamp,
+            partition,
+        }
     }
 
     /// The partition that the record was put in line for.
@@ -101,8 +108,16 @@ impl Future for Delivery {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.completion.poll(cx).map_ok(|acked| RecordMetadata {
             partition: self.partition.clone(),
-            offset: if acked.base_offset < 0 { -1 } else { acked.base_offset + self.index },
-            timestamp: if acked.log_append_time < 0 { self.timestamp } else { acked.log_append_time },
+            offset: if acked.base_offset < 0 {
+                -1
+            } else {
+                acked.base_offset + self.index
+            },
+            timestamp: if acked.log_append_time < 0 {
+                self.timestamp
+            } else {
+                acked.log_append_time
+            },
         })
     }
 }

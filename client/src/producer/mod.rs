@@ -77,7 +77,10 @@ pub struct Producer<I: Io> {
 
 impl<I: Io> Clone for Producer<I> {
     fn clone(&self) -> Self {
-        Self { client: self.client.clone(), handle: Arc::clone(&self.handle) }
+        Self {
+            client: self.client.clone(),
+            handle: Arc::clone(&self.handle),
+        }
     }
 }
 
@@ -173,7 +176,11 @@ impl<I: Io> ProducerBuilder<I> {
 
     /// The producer. Nothing is connected before the first record is sent.
     pub fn build(self) -> Result<Producer<I>, ConnectError> {
-        let Self { io, bootstrap, config } = self;
+        let Self {
+            io,
+            bootstrap,
+            config,
+        } = self;
         let client = Client::new(io, &bootstrap, config.client.clone())?;
         let partitioner = Partitioner::new(client.io.random_u64(), config.batch_size);
         let inner = Arc::new(Inner {
@@ -187,8 +194,14 @@ impl<I: Io> ProducerBuilder<I> {
         });
         let task = sender::run(client.clone(), Arc::clone(&inner));
         client.io.spawn_detached("producer", Box::pin(task));
-        let handle = Handle { inner, partitioner: Mutex::new(partitioner) };
-        Ok(Producer { client, handle: Arc::new(handle) })
+        let handle = Handle {
+            inner,
+            partitioner: Mutex::new(partitioner),
+        };
+        Ok(Producer {
+            client,
+            handle: Arc::new(handle),
+        })
     }
 }
 
@@ -198,8 +211,15 @@ impl<I: Io> Producer<I> {
         io: I,
         bootstrap: impl IntoIterator<Item = S>,
     ) -> ProducerBuilder<I> {
-        let bootstrap = bootstrap.into_iter().map(|b| b.as_ref().to_owned()).collect();
-        ProducerBuilder { io, bootstrap, config: ProducerConfig::default() }
+        let bootstrap = bootstrap
+            .into_iter()
+            .map(|b| b.as_ref().to_owned())
+            .collect();
+        ProducerBuilder {
+            io,
+            bootstrap,
+            config: ProducerConfig::default(),
+        }
     }
 
     /// Sends a record and waits until it is acknowledged. Nothing happens before the future is
@@ -214,7 +234,10 @@ impl<I: Io> Producer<I> {
         let failed = SendError::not_written;
         let inner = &self.handle.inner;
         let size = size_of_record(&record);
-        let max = inner.config.max_request_size.min(inner.config.buffer_memory);
+        let max = inner
+            .config
+            .max_request_size
+            .min(inner.config.buffer_memory);
         if size > max {
             return Err(failed(SendFailure::TooLarge { size, max }));
         }
@@ -228,19 +251,35 @@ impl<I: Io> Producer<I> {
 
     async fn metadata_of(&self, record: &Record) -> Result<Arc<Metadata>, SendFailure> {
         let metadata = self.client.metadata();
-        let known = metadata.topics.get(&record.topic).map(|t| t.partitions.len());
-        let wanted = record.partition.map_or(0, |p| usize::try_from(p).unwrap_or(0));
+        let known = metadata
+            .topics
+            .get(&record.topic)
+            .map(|t| t.partitions.len());
+        let wanted = record
+            .partition
+            .map_or(0, |p| usize::try_from(p).unwrap_or(0));
         if known.is_some_and(|n| wanted < n) {
             return Ok(metadata);
         }
-        let deadline = self.client.io.now().monotonic.after(self.handle.inner.config.max_block);
+        let deadline = self
+            .client
+            .io
+            .now()
+            .monotonic
+            .after(self.handle.inner.config.max_block);
         let refreshed = if known.is_some() {
             // The topic may have got more partitions since.
-            self.client.refresh_metadata(metadata.version).await.map_err(TopicError::Request)
+            self.client
+                .refresh_metadata(metadata.version)
+                .await
+                .map_err(TopicError::Request)
         } else {
             self.client.wait_for_topic(&record.topic, deadline).await
         };
-        refreshed.map_err(|error| SendFailure::Topic { topic: record.topic.detach(), error })
+        refreshed.map_err(|error| SendFailure::Topic {
+            topic: record.topic.detach(),
+            error,
+        })
     }
 
     async fn take_memory(&self, size: usize) -> Result<(), SendFailure> {
@@ -253,7 +292,12 @@ impl<I: Io> Producer<I> {
         lock(&inner.accumulator).press();
         inner.wake.notify_one();
         let acquire = inner.memory.acquire_many(permits);
-        match self.client.io.timeout(inner.config.max_block, acquire).await {
+        match self
+            .client
+            .io
+            .timeout(inner.config.max_block, acquire)
+            .await
+        {
             Some(Ok(permit)) => {
                 permit.forget();
                 Ok(())
@@ -274,11 +318,19 @@ impl<I: Io> Producer<I> {
         let headers: Vec<RecordHeader<'_>> = record
             .headers
             .iter()
-            .map(|h| RecordHeader { key: h.key.as_bytes(), value: h.value.as_deref() })
+            .map(|h| RecordHeader {
+                key: h.key.as_bytes(),
+                value: h.value.as_deref(),
+            })
             .collect();
         let timestamp = record.timestamp.unwrap_or(now.wall.0);
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        let as_ref = RecordRef { timestamp, key, value, headers: &headers };
+        let as_ref = RecordRef {
+            timestamp,
+            key,
+            value,
+            headers: &headers,
+        };
         let partition = self.partition_of(metadata, &record, size)?;
         let mut accumulator = lock(&inner.accumulator);
         // Checked under the lock, so that nothing is added behind the task's back.
@@ -299,23 +351,37 @@ impl<I: Io> Producer<I> {
         record: &Record,
         size: usize,
     ) -> Result<TopicPartition, SendFailure> {
-        let partitions = metadata.topics.get(&record.topic).map_or(&[][..], |t| &t.partitions);
+        let partitions = metadata
+            .topics
+            .get(&record.topic)
+            .map_or(&[][..], |t| &t.partitions);
         let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
         let partition = match record.partition {
             Some(partition) => partition,
             None => {
-                let available =
-                    || partitions.iter().filter(|p| p.leader.is_some()).map(|p| p.index).collect();
+                let available = || {
+                    partitions
+                        .iter()
+                        .filter(|p| p.leader.is_some())
+                        .map(|p| p.index)
+                        .collect()
+                };
                 let key = record.key.as_deref();
                 let mut partitioner = lock(&self.handle.partitioner);
                 partitioner.choose(&record.topic, key, size, count, available)
             }
         };
-        let partition = TopicPartition { topic: record.topic.clone(), partition };
+        let partition = TopicPartition {
+            topic: record.topic.clone(),
+            partition,
+        };
         if (0..count).contains(&partition.partition) {
             Ok(partition)
         } else {
-            Err(SendFailure::NoSuchPartition { partition, partitions: count })
+            Err(SendFailure::NoSuchPartition {
+                partition,
+                partitions: count,
+            })
         }
     }
 
@@ -345,7 +411,12 @@ impl<I: Io> Producer<I> {
 
     /// How many partitions a topic has, waiting until it is known.
     pub async fn partitions(&self, topic: &str) -> Result<i32, TopicError> {
-        let deadline = self.client.io.now().monotonic.after(self.handle.inner.config.max_block);
+        let deadline = self
+            .client
+            .io
+            .now()
+            .monotonic
+            .after(self.handle.inner.config.max_block);
         let metadata = self.client.wait_for_topic(&topic.into(), deadline).await?;
         let count = metadata.topics.get(topic).map_or(0, |t| t.partitions.len());
         Ok(i32::try_from(count).unwrap_or(i32::MAX))

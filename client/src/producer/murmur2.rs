@@ -50,7 +50,10 @@ mod tests {
     #[test]
     fn the_partition_of_a_key_drops_the_sign_bit() {
         assert_eq!(partition_for_key(b"21", 1), 0);
-        assert_eq!(partition_for_key(b"21", 10), (-973_932_308i32 & 0x7fff_ffff) % 10);
+        assert_eq!(
+            partition_for_key(b"21", 10),
+            (-973_932_308i32 & 0x7fff_ffff) % 10
+        );
         assert_eq!(partition_for_key(b"21", 0), 0);
     }
 
@@ -59,7 +62,10 @@ mod tests {
         ("foobar", -790_332_482),
         ("a-little-bit-long-string", -985_981_536),
         ("a-little-bit-longer-string", -1_486_304_829),
-        ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+        (
+            "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+            -58_897_971,
+        ),
         ("abc", 479_470_107),
     ];
 }

@@ -47,7 +47,11 @@ pub(crate) enum Outcome {
     Refused(BrokerError),
     /// No answer. `may_be_written` says whether the broker may have got it; `retry` whether another
     /// attempt makes sense.
-    Failed { reason: SendFailure, may_be_written: bool, retry: bool },
+    Failed {
+        reason: SendFailure,
+        may_be_written: bool,
+        retry: bool,
+    },
 }
 
 /// What the queue must know to decide.
@@ -117,7 +121,9 @@ impl PartitionQueue {
 
     /// The batch that takes new records.
     pub(crate) fn open_batch(&mut self) -> Option<&mut Batch> {
-        self.batches.back_mut().filter(|b| b.is_open() && b.attempts == 0 && b.sequence.is_none())
+        self.batches
+            .back_mut()
+            .filter(|b| b.is_open() && b.attempts == 0 && b.sequence.is_none())
     }
 
     /// Adds an open batch.
@@ -141,14 +147,13 @@ impl PartitionQueue {
     }
 
     /// Which batch goes next. Whether it is full enough is for the caller to say.
-    pub(crate) fn next(
-        &mut self,
-        now: Instant,
-        rules: Rules,
-        shared: &mut SharedIdentity,
-    ) -> Next {
+    pub(crate) fn next(&mut self, now: Instant, rules: Rules, shared: &mut SharedIdentity) -> Next {
         let Some(at) = self.batches.iter().position(|b| !b.on_wire) else {
-            return if self.batches.is_empty() { Next::Empty } else { Next::Wait };
+            return if self.batches.is_empty() {
+                Next::Empty
+            } else {
+                Next::Wait
+            };
         };
         let on_wire = self.on_wire();
         if now < self.retry_at {
@@ -168,14 +173,23 @@ impl PartitionQueue {
         }
         // No new numbers behind a gap, nor behind one that is being tried again.
         let gap = self.lost || !self.gaps.is_empty();
-        if gap || self.batches.front().is_some_and(|b| b.on_wire && b.attempts > 1) {
+        if gap
+            || self
+                .batches
+                .front()
+                .is_some_and(|b| b.on_wire && b.attempts > 1)
+        {
             return Next::Wait;
         }
         if self.identity.is_none() {
             self.identity = shared.current;
             self.next_sequence = 0;
         }
-        if self.identity.is_none() { Next::NeedsIdentity } else { Next::Send(at) }
+        if self.identity.is_none() {
+            Next::NeedsIdentity
+        } else {
+            Next::Send(at)
+        }
     }
 
     /// Deals with gaps while nothing is on its way. `false` if a new producer id is needed for it.
@@ -216,7 +230,10 @@ impl PartitionQueue {
         let identity = self.identity;
         let batch = self.batches.get_mut(at)?;
         if rules.idempotent && batch.sequence.is_none() {
-            batch.sequence = identity.map(|identity| Sequence { identity, base: self.next_sequence });
+            batch.sequence = identity.map(|identity| Sequence {
+                identity,
+                base: self.next_sequence,
+            });
             self.next_sequence = increment_sequence(self.next_sequence, batch.count);
         }
         batch.on_wire = true;
@@ -244,9 +261,17 @@ impl PartitionQueue {
                 Some(batch)
             }
             Outcome::Refused(error) => self.on_refused(at, error, now, rules, wait),
-            Outcome::Failed { reason, may_be_written, retry } => {
+            Outcome::Failed {
+                reason,
+                may_be_written,
+                retry,
+            } => {
                 self.batches[at].ambiguous |= may_be_written;
-                if retry { self.keep(at, reason, now, wait) } else { self.give_up(at, reason) }
+                if retry {
+                    self.keep(at, reason, now, wait)
+                } else {
+                    self.give_up(at, reason)
+                }
             }
         }
     }
@@ -281,8 +306,10 @@ impl PartitionQueue {
         }
         if code.is_retriable() {
             // A leader may refuse after it has written: it lost its followers or its leadership.
-            self.batches[at].ambiguous |=
-                !matches!(code, ErrorCode::CorruptMessage | ErrorCode::NotEnoughReplicas);
+            self.batches[at].ambiguous |= !matches!(
+                code,
+                ErrorCode::CorruptMessage | ErrorCode::NotEnoughReplicas
+            );
             return self.keep(at, reason, now, wait);
         }
         self.batches[at].ambiguous |= code == ErrorCode::UnknownServerError;
@@ -311,7 +338,10 @@ impl PartitionQueue {
         if batch.sequence.is_some() {
             self.gaps.insert(batch.number, !batch.ambiguous);
         }
-        batch.completion.settle(Err(SendError { may_be_written: batch.ambiguous, reason }));
+        batch.completion.settle(Err(SendError {
+            may_be_written: batch.ambiguous,
+            reason,
+        }));
         Some(batch)
     }
 
@@ -333,7 +363,10 @@ impl PartitionQueue {
             let reason = SendFailure::TimedOut { last };
             if batch.on_wire {
                 batch.given_up = true;
-                batch.completion.settle(Err(SendError { may_be_written: true, reason }));
+                batch.completion.settle(Err(SendError {
+                    may_be_written: true,
+                    reason,
+                }));
                 at += 1;
             } else {
                 done.extend(self.give_up(at, reason));
@@ -346,13 +379,20 @@ impl PartitionQueue {
     pub(crate) fn fail_all(&mut self, reason: &SendFailure) -> Vec<Batch> {
         for batch in &self.batches {
             let may_be_written = batch.ambiguous || batch.on_wire;
-            batch.completion.settle(Err(SendError { may_be_written, reason: reason.clone() }));
+            batch.completion.settle(Err(SendError {
+                may_be_written,
+                reason: reason.clone(),
+            }));
         }
         self.batches.drain(..).collect()
     }
 
     /// When the oldest batch that can still be failed was collected.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.batches.iter().filter(|b| !b.given_up).map(|b| b.created).min()
+        self.batches
+            .iter()
+            .filter(|b| !b.given_up)
+            .map(|b| b.created)
+            .min()
     }
 }

@@ -28,7 +28,11 @@ struct Sticky {
 
 impl Partitioner {
     pub(crate) fn new(seed: u64, switch_after_bytes: usize) -> Self {
-        Self { rng: SmallRng::new(seed), switch_after_bytes, sticky: BTreeMap::new() }
+        Self {
+            rng: SmallRng::new(seed),
+            switch_after_bytes,
+            sticky: BTreeMap::new(),
+        }
     }
 
     /// The partition of a record of `bytes` bytes. `partitions` counts all of the topic's;
@@ -45,7 +49,9 @@ impl Partitioner {
             return partition_for_key(key, partitions);
         }
         match self.sticky.get_mut(topic) {
-            Some(sticky) if sticky.bytes < self.switch_after_bytes && sticky.partition < partitions => {
+            Some(sticky)
+                if sticky.bytes < self.switch_after_bytes && sticky.partition < partitions =>
+            {
                 sticky.bytes += bytes;
                 sticky.partition
             }
@@ -63,7 +69,8 @@ impl Partitioner {
             let mut others = available.iter().copied().filter(|&p| Some(p) != before);
             others.nth(at).unwrap_or(available[0])
         };
-        self.sticky.insert(topic.detach(), Sticky { partition, bytes });
+        self.sticky
+            .insert(topic.detach(), Sticky { partition, bytes });
         partition
     }
 }
@@ -76,12 +83,18 @@ mod tests {
     fn records_without_a_key_stick_until_a_batch_is_full_then_move() {
         let mut partitioner = Partitioner::new(1, 100);
         let topic = Str::from_static("t");
-        let chosen: Vec<i32> =
-            (0..40).map(|_| partitioner.choose(&topic, None, 25, 3, || vec![0, 1, 2])).collect();
+        let chosen: Vec<i32> = (0..40)
+            .map(|_| partitioner.choose(&topic, None, 25, 3, || vec![0, 1, 2]))
+            .collect();
         for four in chosen.chunks(4) {
             assert!(four.iter().all(|p| *p == four[0]), "{chosen:?}");
         }
-        assert!(chosen.chunks(4).zip(chosen.chunks(4).skip(1)).all(|(a, b)| a[0] != b[0]));
+        assert!(
+            chosen
+                .chunks(4)
+                .zip(chosen.chunks(4).skip(1))
+                .all(|(a, b)| a[0] != b[0])
+        );
         assert!((0..3).all(|p| chosen.contains(&p)));
     }
 

@@ -29,7 +29,10 @@ pub struct Record {
 impl Record {
     /// A record for `topic` with neither key nor value.
     pub fn to(topic: impl Into<Str>) -> Self {
-        Self { topic: topic.into(), ..Self::default() }
+        Self {
+            topic: topic.into(),
+            ..Self::default()
+        }
     }
 
     /// With this key.
@@ -91,7 +94,10 @@ pub struct SendError {
 
 impl SendError {
     pub(crate) fn not_written(reason: SendFailure) -> Self {
-        Self { may_be_written: false, reason }
+        Self {
+            may_be_written: false,
+            reason,
+        }
     }
 }
 

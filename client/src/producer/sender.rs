@@ -31,7 +31,11 @@ type Running<T> = FuturesUnordered<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 /// Something that the task has waited for.
 enum Event {
-    Produced { node: i32, outcomes: Vec<(TopicPartition, u64, Outcome)>, new_leaders: Vec<TopicPartition> },
+    Produced {
+        node: i32,
+        outcomes: Vec<(TopicPartition, u64, Outcome)>,
+        new_leaders: Vec<TopicPartition>,
+    },
     Identity(Result<ProducerIdentity, Trouble>),
     Metadata,
 }
@@ -49,7 +53,8 @@ pub(super) async fn run<I: Io>(client: Client<I>, inner: Arc<Inner>) {
     loop {
         let now = client.io.now().monotonic;
         let metadata = client.metadata();
-        let leader = |p: &TopicPartition| metadata.leader(&p.topic, p.partition).map(|(node, _)| node);
+        let leader =
+            |p: &TopicPartition| metadata.leader(&p.topic, p.partition).map(|(node, _)| node);
         let work = {
             let mut accumulator = lock(&inner.accumulator);
             let work = accumulator.work(now, leader);
@@ -58,10 +63,21 @@ pub(super) async fn run<I: Io>(client: Client<I>, inner: Arc<Inner>) {
             }
             work
         };
-        let Work { requests, needs_identity, needs_leader, next_at, freed } = work;
+        let Work {
+            requests,
+            needs_identity,
+            needs_leader,
+            next_at,
+            freed,
+        } = work;
         inner.memory.add_permits(freed);
         for (node, sendings) in requests {
-            running.push(Box::pin(produce(client.clone(), Arc::clone(&inner), node, sendings)));
+            running.push(Box::pin(produce(
+                client.clone(),
+                Arc::clone(&inner),
+                node,
+                sendings,
+            )));
         }
         if needs_identity && !identity_asked {
             identity_asked = true;
@@ -163,9 +179,10 @@ async fn init_producer_id<I: Io>(client: Client<I>, wait: Option<Duration>) -> E
     };
     let result = match client.call_any(i16::MAX, build).await {
         Ok((_, response)) => match BrokerError::check(response.error_code, None) {
-            Ok(()) => {
-                Ok(ProducerIdentity { id: response.producer_id, epoch: response.producer_epoch })
-            }
+            Ok(()) => Ok(ProducerIdentity {
+                id: response.producer_id,
+                epoch: response.producer_epoch,
+            }),
             Err(error) if error.code.is_retriable() => Err(Trouble::Again),
             Err(error) => Err(Trouble::Fatal(SendFailure::Broker(error))),
         },
@@ -191,7 +208,10 @@ async fn produce<I: Io>(
             records: Some(sending.bytes.clone()),
             ..Default::default()
         };
-        topics.entry(sending.partition.topic.clone()).or_default().push(data);
+        topics
+            .entry(sending.partition.topic.clone())
+            .or_default()
+            .push(data);
     }
     // From version 13 on topics go by their ids.
     let all_have_ids = topics.keys().all(|topic| !id_of(topic).is_zero());
@@ -232,11 +252,18 @@ async fn produce<I: Io>(
         Outcome::Failed { retry, .. } => *retry,
         Outcome::Acked(_) => false,
     };
-    if outcomes.iter().any(|(p, _, o)| moved(o) && !new_leaders.contains(p)) {
+    if outcomes
+        .iter()
+        .any(|(p, _, o)| moved(o) && !new_leaders.contains(p))
+    {
         // If it fails the next attempt finds out.
         let _ = client.refresh_metadata(stale).await;
     }
-    Event::Produced { node, outcomes, new_leaders }
+    Event::Produced {
+        node,
+        outcomes,
+        new_leaders,
+    }
 }
 
 /// `None` is the success of a request without a response.
@@ -250,7 +277,9 @@ async fn send<I: Io>(
     if acks == Acks::None {
         let connection = client.connection(node, Lane::Main).await?;
         let timeout = client.config().request_timeout;
-        connection.send_only(&client.io, cap, timeout, build).await?;
+        connection
+            .send_only(&client.io, cap, timeout, build)
+            .await?;
         return Ok(None);
     }
     let cap = cap.min(ProduceRequest::MAX_VERSION);
@@ -283,7 +312,12 @@ fn outcome(
 ) -> Outcome {
     let response = match result {
         Ok(Some(response)) => response,
-        Ok(None) => return Outcome::Acked(Acked { base_offset: -1, log_append_time: -1 }),
+        Ok(None) => {
+            return Outcome::Acked(Acked {
+                base_offset: -1,
+                log_append_time: -1,
+            });
+        }
         Err(error) => {
             return Outcome::Failed {
                 may_be_written: error.may_have_been_done(),
@@ -293,7 +327,11 @@ fn outcome(
         }
     };
     let same_topic = |topic_name: &Str, id: Uuid| {
-        if id.is_zero() { *topic_name == partition.topic } else { id == topic_id }
+        if id.is_zero() {
+            *topic_name == partition.topic
+        } else {
+            id == topic_id
+        }
     };
     let answer = response
         .responses
@@ -307,14 +345,22 @@ fn outcome(
             code: ErrorCode::UnknownServerError,
             message: Some("the broker's answer leaves the partition out".to_owned()),
         });
-        return Outcome::Failed { reason, may_be_written: true, retry: false };
+        return Outcome::Failed {
+            reason,
+            may_be_written: true,
+            retry: false,
+        };
     };
-    let acked = Acked { base_offset: answer.base_offset, log_append_time: answer.log_append_time_ms };
+    let acked = Acked {
+        base_offset: answer.base_offset,
+        log_append_time: answer.log_append_time_ms,
+    };
     match ErrorCode::from(answer.error_code) {
         ErrorCode::None => Outcome::Acked(acked),
-        ErrorCode::DuplicateSequenceNumber => {
-            Outcome::Acked(Acked { base_offset: -1, log_append_time: -1 })
-        }
+        ErrorCode::DuplicateSequenceNumber => Outcome::Acked(Acked {
+            base_offset: -1,
+            log_append_time: -1,
+        }),
         code => {
             let mut message = answer.error_message.as_deref();
             if let Some(record) = answer.record_errors.first() {

@@ -137,7 +137,6 @@ impl MetadataImage {
     }
 
     /// All topics, by name.
-    #[must_use]
     pub fn topics(&self) -> btree_map::Values<'_, Str, TopicImage> {
         self.topics.values()
     }
@@ -177,7 +176,6 @@ impl MetadataImage {
     }
 
     /// All registered brokers, fenced ones among them, by id.
-    #[must_use]
     pub fn brokers(&self) -> btree_map::Values<'_, i32, BrokerRegistration> {
         self.brokers.values()
     }
@@ -188,7 +186,6 @@ impl MetadataImage {
     }
 
     /// The controllers that registered themselves, by id.
-    #[must_use]
     pub fn controllers(&self) -> btree_map::Values<'_, i32, RegisterControllerRecord> {
         self.controllers.values()
     }
@@ -216,7 +213,6 @@ impl MetadataImage {
     }
 
     /// All resources that have something configured.
-    #[must_use]
     pub fn configured(&self) -> btree_map::Iter<'_, ConfigResource, ConfigMap> {
         self.configs.iter()
     }

@@ -37,7 +37,7 @@ pub(crate) struct ConsumeArgs {
     #[arg(long, short, conflicts_with = "group")]
     partition: Option<i32>,
     /// From this offset on; needs --partition.
-    #[arg(long, short, requires = "partition")]
+    #[arg(long, short, requires = "partition", conflicts_with = "from_beginning")]
     offset: Option<i64>,
     /// Stop when the ends are reached that the partitions have now.
     #[arg(long, short = 'e', conflicts_with = "group")]
@@ -60,9 +60,13 @@ pub(crate) struct ConsumeArgs {
 pub(crate) fn run(args: ConsumeArgs) -> ExitCode {
     tool::run(|io| async move {
         let admin = ottla_client::admin::Admin::new(io.clone(), [&args.cluster.bootstrap_server])?;
-        let topic = admin.describe_topic(args.topic.as_str()).await?;
+        let topic = admin.describe_topic(args.topic.as_str()).await;
         admin.close().await;
-        let reset = if args.from_beginning || args.offset.is_some() {
+        let topic = topic.map_err(|e| tool::named(&format!("topic {}", args.topic), e))?;
+        let reset = if args.offset.is_some() {
+            // An offset that is not there is told, not replaced by another.
+            AutoOffsetReset::None
+        } else if args.from_beginning {
             AutoOffsetReset::Earliest
         } else {
             AutoOffsetReset::Latest
@@ -80,13 +84,15 @@ pub(crate) fn run(args: ConsumeArgs) -> ExitCode {
         } else {
             let all = topic.partitions.iter().map(|p| p.index);
             let wanted = all.filter(|p| args.partition.is_none_or(|only| only == *p));
-            let wanted: Vec<_> =
-                wanted.map(|p| TopicPartition::new(args.topic.as_str(), p)).collect();
+            let wanted: Vec<_> = wanted
+                .map(|p| TopicPartition::new(args.topic.as_str(), p))
+                .collect();
             if wanted.is_empty() {
                 return Err(Failure::new(format!(
-                    "topic {} has {} partitions, numbered from 0",
+                    "topic {} has no partition {}, only 0 to {}",
                     args.topic,
-                    topic.partitions.len()
+                    args.partition.unwrap_or_default(),
+                    topic.partitions.len().saturating_sub(1)
                 )));
             }
             consumer.assign(wanted.clone());
@@ -114,7 +120,11 @@ async fn read(consumer: &mut Consumer<RealIo>, args: &ConsumeArgs) -> Result<(),
     let mut left = args.max_messages.unwrap_or(u64::MAX);
     let mut ends = BTreeMap::new();
     if args.exit {
-        let wanted = consumer.assignment().into_iter().map(|p| (p, OffsetSpec::Latest)).collect();
+        let wanted = consumer
+            .assignment()
+            .into_iter()
+            .map(|p| (p, OffsetSpec::Latest))
+            .collect();
         for (partition, end) in consumer.list_offsets(&wanted).await {
             let end = end.map_err(|e| Failure::new(format!("{partition}: {e}")))?;
             ends.insert(partition, end.offset);
@@ -123,14 +133,23 @@ async fn read(consumer: &mut Consumer<RealIo>, args: &ConsumeArgs) -> Result<(),
     while left > 0 {
         if args.exit {
             let reached = |(p, end): (&TopicPartition, &i64)| {
-                consumer.position(p).ok().flatten().is_some_and(|position| position >= *end)
+                consumer
+                    .position(p)
+                    .ok()
+                    .flatten()
+                    .is_some_and(|position| position >= *end)
             };
             if ends.iter().all(reached) {
                 break;
             }
         }
-        let records = consumer.poll(Duration::from_secs(1)).await.map_err(failure)?;
-        let take = records.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let records = consumer
+            .poll(Duration::from_secs(1))
+            .await
+            .map_err(failure)?;
+        let take = records
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
         match write(&records[..take], args) {
             Ok(()) => {}
             Err(error) if tool::is_broken_pipe(&error) => break,
@@ -139,7 +158,9 @@ async fn read(consumer: &mut Consumer<RealIo>, args: &ConsumeArgs) -> Result<(),
         if take < records.len() {
             // What was not written was not read.
             for skipped in records[take..].iter().rev() {
-                consumer.seek(&skipped.topic_partition(), skipped.offset).map_err(failure)?;
+                consumer
+                    .seek(&skipped.topic_partition(), skipped.offset)
+                    .map_err(failure)?;
             }
         }
         left -= take as u64;
@@ -180,10 +201,15 @@ fn write(records: &[ConsumerRecord], args: &ConsumeArgs) -> io::Result<()> {
 
 fn as_json(record: &ConsumerRecord) -> serde_json::Value {
     let text = |bytes: &Option<_>| {
-        bytes.as_ref().map(|b: &bytes::Bytes| String::from_utf8_lossy(b).into_owned())
+        bytes
+            .as_ref()
+            .map(|b: &bytes::Bytes| String::from_utf8_lossy(b).into_owned())
     };
-    let headers: Vec<_> =
-        record.headers.iter().map(|h| json!([h.key.as_str(), text(&h.value)])).collect();
+    let headers: Vec<_> = record
+        .headers
+        .iter()
+        .map(|h| json!([h.key.as_str(), text(&h.value)]))
+        .collect();
     json!({"topic": record.topic.as_str(), "partition": record.partition, "offset": record.offset,
            "timestamp": record.timestamp, "key": text(&record.key), "value": text(&record.value),
            "headers": headers})

@@ -92,7 +92,8 @@ pub(crate) fn run(args: GroupArgs) -> ExitCode {
             GroupCommand::ResetOffsets(reset) => reset_offsets(&admin, reset).await,
             GroupCommand::Delete { groups } => {
                 for group in groups {
-                    admin.delete_group(group.as_str()).await?;
+                    let deleted = admin.delete_group(group.as_str()).await;
+                    deleted.map_err(|e| tool::named(&format!("group {group}"), e))?;
                     tool::print(&format!("deleted {group}\n"))?;
                 }
                 Ok(())
@@ -112,7 +113,11 @@ async fn list(admin: &Admin<RealIo>, json: bool) -> Result<(), Failure> {
         return tool::print_json(&groups.iter().map(one).collect());
     }
     let row = |g: &ottla_client::admin::GroupListing| {
-        vec![g.group_id.to_string(), g.state.to_string(), g.group_type.to_string()]
+        vec![
+            g.group_id.to_string(),
+            g.state.to_string(),
+            g.group_type.to_string(),
+        ]
     };
     let rows: Vec<_> = groups.iter().map(row).collect();
     tool::print_table(&["GROUP", "STATE", "TYPE"], &rows)
@@ -126,22 +131,38 @@ struct Line {
     member: Option<String>,
 }
 
-async fn lines(
-    admin: &Admin<RealIo>,
-    described: &GroupDescription,
-) -> Result<Vec<Line>, Failure> {
-    let committed = admin.list_group_offsets(described.group_id.clone(), None).await?;
+async fn lines(admin: &Admin<RealIo>, described: &GroupDescription) -> Result<Vec<Line>, Failure> {
+    let committed = admin
+        .list_group_offsets(described.group_id.clone(), None)
+        .await?;
     let mut readers = BTreeMap::new();
     for member in &described.members {
-        let reader = format!("{} ({})", member.member_id, member.host.trim_start_matches('/'));
-        readers.extend(member.assignment.iter().map(|p| (p.clone(), reader.clone())));
+        let reader = format!(
+            "{} ({})",
+            member.member_id,
+            member.host.trim_start_matches('/')
+        );
+        readers.extend(
+            member
+                .assignment
+                .iter()
+                .map(|p| (p.clone(), reader.clone())),
+        );
     }
-    let all = committed.keys().chain(readers.keys()).map(|p| (p.clone(), OffsetSpec::Latest));
+    let all = committed
+        .keys()
+        .chain(readers.keys())
+        .map(|p| (p.clone(), OffsetSpec::Latest));
     let wanted: BTreeMap<_, _> = all.collect();
-    let ends = admin.list_offsets(&wanted, IsolationLevel::ReadUncommitted).await;
+    let ends = admin
+        .list_offsets(&wanted, IsolationLevel::ReadUncommitted)
+        .await;
     let line = |partition: TopicPartition| Line {
         committed: committed.get(&partition).map(|c| c.offset),
-        end: ends.get(&partition).and_then(|e| e.as_ref().ok()).map(|e| e.offset),
+        end: ends
+            .get(&partition)
+            .and_then(|e| e.as_ref().ok())
+            .map(|e| e.offset),
         member: readers.get(&partition).cloned(),
         partition,
     };
@@ -167,9 +188,13 @@ async fn describe(admin: &Admin<RealIo>, group: &str, json: bool) -> Result<(), 
             "members": described.members.len(), "partitions": partitions}));
     }
     tool::print(&format!(
-        "{group}  {}  {}  {} members  coordinator {}\n",
+        "{group}  {}{}  members {}  coordinator {}\n",
         described.state,
-        described.protocol,
+        if described.protocol.is_empty() {
+            String::new()
+        } else {
+            format!("  {}", described.protocol)
+        },
         described.members.len(),
         described.coordinator
     ))?;
@@ -185,11 +210,17 @@ async fn describe(admin: &Admin<RealIo>, group: &str, json: bool) -> Result<(), 
         ]
     };
     let rows: Vec<_> = lines.iter().map(row).collect();
-    tool::print_table(&["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER"], &rows)
+    tool::print_table(
+        &["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "MEMBER"],
+        &rows,
+    )
 }
 
 async fn reset_offsets(admin: &Admin<RealIo>, args: ResetArgs) -> Result<(), Failure> {
-    let topic = admin.describe_topic(args.topic.as_str()).await?;
+    let topic = admin
+        .describe_topic(args.topic.as_str())
+        .await
+        .map_err(|e| tool::named(&format!("topic {}", args.topic), e))?;
     let partitions = topic.partitions.iter().map(|p| p.index);
     let partitions = partitions.filter(|p| args.partition.is_none_or(|only| only == *p));
     let partitions = partitions.map(|p| TopicPartition::new(args.topic.as_str(), p));
@@ -203,9 +234,17 @@ async fn reset_offsets(admin: &Admin<RealIo>, args: ResetArgs) -> Result<(), Fai
             None => OffsetSpec::Latest,
         };
         let wanted: BTreeMap<_, _> = partitions.map(|p| (p, spec)).collect();
-        let latest = wanted.keys().map(|p| (p.clone(), OffsetSpec::Latest)).collect();
-        let ends = admin.list_offsets(&latest, IsolationLevel::ReadUncommitted).await;
-        for (p, found) in admin.list_offsets(&wanted, IsolationLevel::ReadUncommitted).await {
+        let latest = wanted
+            .keys()
+            .map(|p| (p.clone(), OffsetSpec::Latest))
+            .collect();
+        let ends = admin
+            .list_offsets(&latest, IsolationLevel::ReadUncommitted)
+            .await;
+        for (p, found) in admin
+            .list_offsets(&wanted, IsolationLevel::ReadUncommitted)
+            .await
+        {
             let wrong = |e: &dyn std::fmt::Display| Failure::new(format!("{p}: {e}"));
             let mut offset = found.map_err(|e| wrong(&e))?.offset;
             if offset < 0 {
@@ -217,10 +256,16 @@ async fn reset_offsets(admin: &Admin<RealIo>, args: ResetArgs) -> Result<(), Fai
         }
     }
     if offsets.is_empty() {
-        return Err(Failure::new(format!("topic {} has no such partition", args.topic)));
+        return Err(Failure::new(format!(
+            "topic {} has no such partition",
+            args.topic
+        )));
     }
     if !args.dry_run {
-        for (p, answer) in admin.alter_group_offsets(args.group.as_str(), &offsets).await? {
+        for (p, answer) in admin
+            .alter_group_offsets(args.group.as_str(), &offsets)
+            .await?
+        {
             answer.map_err(|error| {
                 Failure::new(format!("{p}: {error}"))
                     .hint("offsets can be moved only while the group has no members")
@@ -228,7 +273,11 @@ async fn reset_offsets(admin: &Admin<RealIo>, args: ResetArgs) -> Result<(), Fai
         }
     }
     let row = |(p, o): (&TopicPartition, &OffsetAndMetadata)| {
-        vec![p.topic.to_string(), p.partition.to_string(), o.offset.to_string()]
+        vec![
+            p.topic.to_string(),
+            p.partition.to_string(),
+            o.offset.to_string(),
+        ]
     };
     let rows: Vec<_> = offsets.iter().map(row).collect();
     tool::print_table(&["TOPIC", "PARTITION", "OFFSET"], &rows)

@@ -53,8 +53,10 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Group(args)) => group::run(args),
         Some(Command::Completions { shell }) => {
             let mut command = Ottla::command();
-            clap_complete::generate(shell, &mut command, "ottla", &mut std::io::stdout().lock());
-            ExitCode::SUCCESS
+            // Collected first: the generator panics when nobody reads what it writes.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "ottla", &mut script);
+            tool::exit(tool::print_bytes(&script))
         }
     }
 }

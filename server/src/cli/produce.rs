@@ -19,7 +19,7 @@ pub(crate) struct ProduceArgs {
     #[command(flatten)]
     cluster: Cluster,
     /// What divides a line into key and value; without it lines are values.
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     key_separator: Option<String>,
     /// All to this partition.
     #[arg(long, short)]
@@ -91,15 +91,50 @@ async fn lines<I: ottla_io::Io>(
     separator: Option<&[u8]>,
 ) -> Result<(), Failure> {
     let bar = tool::progress("written");
-    let mut open: VecDeque<Delivery> = VecDeque::new();
+    let mut open = Open::default();
+    let queued = queue_lines(producer, template, separator, &bar, &mut open).await;
+    // Whatever ended the reading: what was read before is sent, and its failure told first.
+    producer.flush().await;
+    while !open.deliveries.is_empty() {
+        open.settle_oldest().await?;
+    }
+    bar.finish();
+    queued
+}
+
+/// Lines that are queued and not yet known to be written, in their order.
+#[derive(Default)]
+struct Open {
+    deliveries: VecDeque<Delivery>,
+    settled: u64,
+}
+
+impl Open {
+    async fn settle_oldest(&mut self) -> Result<(), Failure> {
+        let Some(oldest) = self.deliveries.pop_front() else {
+            return Ok(());
+        };
+        self.settled += 1;
+        oldest.await.map_err(|e| failed(self.settled, &e))?;
+        Ok(())
+    }
+}
+
+async fn queue_lines<I: ottla_io::Io>(
+    producer: &Producer<I>,
+    template: &Record,
+    separator: Option<&[u8]>,
+    bar: &indicatif::ProgressBar,
+    open: &mut Open,
+) -> Result<(), Failure> {
     // The producer's task runs on other threads, so this one may block on its input.
-    let mut input = io::stdin().lock();
+    let mut input = io::BufReader::with_capacity(256 << 10, io::stdin().lock());
     let mut line = Vec::new();
     let mut number: u64 = 0;
     loop {
         line.clear();
         if input.read_until(b'\n', &mut line)? == 0 {
-            break;
+            return Ok(());
         }
         number += 1;
         if line.last() == Some(&b'\n') {
@@ -109,30 +144,25 @@ async fn lines<I: ottla_io::Io>(
         match separator {
             None => record.value = Some(line.clone().into()),
             Some(separator) => {
-                let at = line.windows(separator.len().max(1)).position(|w| w == separator);
-                let at = at.ok_or_else(|| Failure::new(format!("line {number} has no key separator")))?;
+                let at = line.windows(separator.len()).position(|w| w == separator);
+                let at =
+                    at.ok_or_else(|| Failure::new(format!("line {number} has no key separator")))?;
                 record.key = Some(line[..at].to_vec().into());
                 record.value = Some(line[at + separator.len()..].to_vec().into());
             }
         }
-        open.push_back(producer.queue(record).await.map_err(|e| failed(number, &e))?);
-        if open.len() > OPEN_MAX
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.await.map_err(|e| failed(number - OPEN_MAX as u64, &e))?;
+        let queued = producer.queue(record).await;
+        open.deliveries
+            .push_back(queued.map_err(|e| failed(number, &e))?);
+        if open.deliveries.len() > OPEN_MAX {
+            open.settle_oldest().await?;
         }
         bar.inc(1);
     }
-    producer.flush().await;
-    let first = number - open.len() as u64 + 1;
-    for (at, delivery) in open.into_iter().enumerate() {
-        delivery.await.map_err(|e| failed(first + at as u64, &e))?;
-    }
-    bar.finish();
-    Ok(())
 }
 
 fn failed(line: u64, error: &SendError) -> Failure {
-    Failure::new(format!("line {line} was not written: {error}"))
-        .hint("the lines before it are; those after it may be")
+    // The error itself says whether the line may be written all the same.
+    Failure::new(format!("line {line} was not acknowledged: {error}"))
+        .hint("the lines before it are written; those after it may be")
 }

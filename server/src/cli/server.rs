@@ -1,6 +1,11 @@
 //! `ottla server`, and `ottla` alone: runs a broker until SIGTERM or SIGINT.
 
-use std::{fs, io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::Args;
 use ottla::{
@@ -11,7 +16,7 @@ use ottla_io::real::{self, RealIo};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
-use super::metrics_http;
+use super::{metrics_http, tool};
 
 /// What `ottla server` is given.
 #[derive(Args, Clone, Debug, Default)]
@@ -35,6 +40,7 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     for key in &config.unknown_keys {
         warn!(key, "an unknown configuration key is ignored");
@@ -106,10 +112,17 @@ fn first_screen(config: &BrokerConfig, running: &RunningBroker<RealIo>) -> std::
         .map(|folder| folder.display().to_string())
         .collect();
     // The tools look at 127.0.0.1:9092 unless they are told.
-    let elsewhere = match addresses.first() {
-        Some(address) if address != "127.0.0.1:9092" => format!(" --bootstrap-server {address}"),
-        _ => String::new(),
+    let elsewhere = match running.addresses().first() {
+        Some(at) if at.port() == 9092 && (at.ip().is_unspecified() || is_default(at.ip())) => {
+            String::new()
+        }
+        Some(at) if at.ip().is_unspecified() => {
+            format!(" --bootstrap-server 127.0.0.1:{}", at.port())
+        }
+        Some(at) => format!(" --bootstrap-server {at}"),
+        None => String::new(),
     };
+    let ottla = tool::program_name();
     let cluster = running.broker().metadata.cluster_id().clone();
     let mut out = std::io::stdout().lock();
     writeln!(
@@ -122,14 +135,18 @@ fn first_screen(config: &BrokerConfig, running: &RunningBroker<RealIo>) -> std::
     writeln!(out, "  cluster    {} (node {})", &*cluster, config.node_id)?;
     writeln!(
         out,
-        "  produce    echo hello | ottla produce greetings{elsewhere}"
+        "  produce    echo hello | {ottla} produce greetings{elsewhere}"
     )?;
     writeln!(
         out,
-        "  consume    ottla consume greetings --from-beginning{elsewhere}"
+        "  consume    {ottla} consume greetings --from-beginning{elsewhere}"
     )?;
     writeln!(out, "  stop       Ctrl-C")?;
     out.flush()
+}
+
+fn is_default(ip: std::net::IpAddr) -> bool {
+    ip == std::net::Ipv4Addr::LOCALHOST
 }
 
 fn fail(reason: &str) -> ExitCode {

@@ -14,7 +14,12 @@ use ottla_io::real::{self, RealIo};
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Cluster {
     /// Brokers to connect to first, as host:port, separated by commas.
-    #[arg(long, alias = "bootstrap", default_value = "127.0.0.1:9092", global = true)]
+    #[arg(
+        long,
+        alias = "bootstrap",
+        default_value = "127.0.0.1:9092",
+        global = true
+    )]
     pub(crate) bootstrap_server: String,
 }
 
@@ -27,7 +32,10 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), hint: None }
+        Self {
+            what: what.into(),
+            hint: None,
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -96,10 +104,14 @@ where
     P: FnOnce(RealIo) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
-    let done = match real::run(program) {
+    exit(match real::run(program) {
         Ok(done) => done,
         Err(error) => Err(error.into()),
-    };
+    })
+}
+
+/// What a command ended with, as the status that the shell sees; a failure is told first.
+pub(crate) fn exit(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -107,10 +119,32 @@ where
             // Nobody is left to be told if this fails.
             let _ = writeln!(stderr, "ottla: {}", failure.what);
             if let Some(hint) = failure.hint {
+                let hint = hint.replace("`ottla ", &format!("`{} ", program_name()));
                 let _ = writeln!(stderr, "  {hint}");
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// How this program was called, so that the commands it names can be typed as they stand.
+pub(crate) fn program_name() -> String {
+    let first = std::env::args_os().next();
+    first.map_or("ottla".to_owned(), |name| {
+        name.to_string_lossy().into_owned()
+    })
+}
+
+/// An error about something that the command line named.
+pub(crate) fn named(what: &str, error: AdminError) -> Failure {
+    match error {
+        AdminError::Broker(mut error) => {
+            let said = error.message.unwrap_or_default();
+            let colon = if said.is_empty() { "" } else { ": " };
+            error.message = Some(format!("{what}{colon}{said}"));
+            error.into()
+        }
+        other => other.into(),
     }
 }
 
@@ -121,7 +155,13 @@ pub(crate) fn is_broken_pipe(error: &io::Error) -> bool {
 
 /// Writes text to standard output.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    print_bytes(text.as_bytes())
+}
+
+/// Writes bytes to standard output.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if !is_broken_pipe(&error) => Err(error.into()),
         _ => Ok(()),
     }
@@ -141,8 +181,11 @@ pub(crate) fn print_table(headings: &[&str], rows: &[Vec<String>]) -> Result<(),
         }
     }
     let line = |cells: &[String]| {
-        let padded: Vec<String> =
-            cells.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| format!("{cell:width$}"))
+            .collect();
         format!("{}\n", padded.join("  ").trim_end())
     };
     let headings: Vec<String> = headings.iter().map(|h| (*h).to_owned()).collect();
@@ -158,9 +201,11 @@ pub(crate) fn progress(what: &'static str) -> indicatif::ProgressBar {
     }
     let bar = indicatif::ProgressBar::new_spinner().with_message(what);
     let style = "{spinner} {human_pos} records {msg} ({per_sec})";
-    bar.set_style(indicatif::ProgressStyle::with_template(style).unwrap_or_else(|_| {
-        // The template is a constant that a run with a terminal shows to be right.
-        indicatif::ProgressStyle::default_spinner()
-    }));
+    bar.set_style(
+        indicatif::ProgressStyle::with_template(style).unwrap_or_else(|_| {
+            // The template is a constant that a run with a terminal shows to be right.
+            indicatif::ProgressStyle::default_spinner()
+        }),
+    );
     bar
 }

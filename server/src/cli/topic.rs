@@ -84,7 +84,13 @@ pub(crate) fn run(args: TopicArgs) -> ExitCode {
     tool::run(|io| async move {
         let admin = Admin::new(io, [&args.cluster.bootstrap_server])?;
         match args.command {
-            TopicCommand::Create { topic, partitions, replication_factor, config, if_not_exists } => {
+            TopicCommand::Create {
+                topic,
+                partitions,
+                replication_factor,
+                config,
+                if_not_exists,
+            } => {
                 let factor = replication_factor.unwrap_or(-1);
                 let mut new = NewTopic::new(topic.as_str(), partitions.unwrap_or(-1), factor);
                 for entry in &config {
@@ -95,12 +101,18 @@ pub(crate) fn run(args: TopicArgs) -> ExitCode {
             }
             TopicCommand::List { internal, json } => list(&admin, internal, json).await,
             TopicCommand::Describe { topic, json } => describe(&admin, &topic, json).await,
-            TopicCommand::Alter { topic, partitions, config, delete_config } => {
-                alter(&admin, &topic, partitions, &config, &delete_config).await
-            }
+            TopicCommand::Alter {
+                topic,
+                partitions,
+                config,
+                delete_config,
+            } => alter(&admin, &topic, partitions, &config, &delete_config).await,
             TopicCommand::Delete { topics } => {
                 for topic in topics {
-                    admin.delete_topic(topic.as_str()).await.map_err(|e| named(&topic, e))?;
+                    admin
+                        .delete_topic(topic.as_str())
+                        .await
+                        .map_err(|e| named(&topic, e))?;
                     tool::print(&format!("deleted {topic}\n"))?;
                 }
                 Ok(())
@@ -115,15 +127,7 @@ fn key_value(entry: &str) -> Result<(&str, &str), Failure> {
 }
 
 fn named(topic: &str, error: ottla_client::admin::AdminError) -> Failure {
-    match error {
-        ottla_client::admin::AdminError::Broker(mut error) => {
-            let said = error.message.unwrap_or_default();
-            let colon = if said.is_empty() { "" } else { ": " };
-            error.message = Some(format!("topic {topic}{colon}{said}"));
-            error.into()
-        }
-        other => other.into(),
-    }
+    tool::named(&format!("topic {topic}"), error)
 }
 
 async fn create(admin: &Admin<RealIo>, new: NewTopic, if_not_exists: bool) -> Result<(), Failure> {
@@ -131,8 +135,10 @@ async fn create(admin: &Admin<RealIo>, new: NewTopic, if_not_exists: bool) -> Re
     let name = new.name.clone();
     match admin.create_topic(new).await {
         Ok(created) if created.partitions > 0 => tool::print(&format!(
-            "created {name}: {} partitions, replication factor {}\n",
-            created.partitions, created.replication_factor
+            "created {name}: {} partition{}, replication factor {}\n",
+            created.partitions,
+            if created.partitions == 1 { "" } else { "s" },
+            created.replication_factor
         )),
         Ok(_) => tool::print(&format!("created {name}\n")),
         Err(AdminError::Broker(e)) if if_not_exists && e.code == ErrorCode::TopicAlreadyExists => {
@@ -144,7 +150,10 @@ async fn create(admin: &Admin<RealIo>, new: NewTopic, if_not_exists: bool) -> Re
 
 async fn list(admin: &Admin<RealIo>, internal: bool, json: bool) -> Result<(), Failure> {
     let topics = admin.list_topics().await?;
-    let topics: Vec<&Topic> = topics.iter().filter(|t| internal || !t.is_internal).collect();
+    let topics: Vec<&Topic> = topics
+        .iter()
+        .filter(|t| internal || !t.is_internal)
+        .collect();
     if json {
         let one = |t: &&Topic| {
             json!({"name": t.name.as_str(), "id": t.id.to_string(), "internal": t.is_internal,
@@ -154,17 +163,28 @@ async fn list(admin: &Admin<RealIo>, internal: bool, json: bool) -> Result<(), F
     }
     let replicas = |t: &Topic| t.partitions.first().map_or(0, |p| p.replicas.len());
     let row = |t: &&Topic| {
-        vec![t.name.to_string(), t.partitions.len().to_string(), replicas(t).to_string()]
+        vec![
+            t.name.to_string(),
+            t.partitions.len().to_string(),
+            replicas(t).to_string(),
+        ]
     };
     let rows: Vec<_> = topics.iter().map(row).collect();
     tool::print_table(&["TOPIC", "PARTITIONS", "REPLICAS"], &rows)
 }
 
 async fn describe(admin: &Admin<RealIo>, name: &str, json: bool) -> Result<(), Failure> {
-    let topic = admin.describe_topic(name).await.map_err(|e| named(name, e))?;
-    let configs = admin.describe_configs(&ConfigResource::topic(name), None).await?;
-    let set: Vec<&ConfigEntry> =
-        configs.iter().filter(|c| !matches!(c.source, ConfigSource::Default)).collect();
+    let topic = admin
+        .describe_topic(name)
+        .await
+        .map_err(|e| named(name, e))?;
+    let configs = admin
+        .describe_configs(&ConfigResource::topic(name), None)
+        .await?;
+    let set: Vec<&ConfigEntry> = configs
+        .iter()
+        .filter(|c| !matches!(c.source, ConfigSource::Default))
+        .collect();
     let value = |c: &ConfigEntry| c.value.as_ref().map(Str::to_string);
     if json {
         let partitions: Vec<_> = topic
@@ -175,14 +195,18 @@ async fn describe(admin: &Admin<RealIo>, name: &str, json: bool) -> Result<(), F
                        "replicas": p.replicas, "isr": p.isr, "offline": p.offline})
             })
             .collect();
-        let configs: serde_json::Map<String, serde_json::Value> =
-            set.iter().map(|c| (c.name.to_string(), json!(value(c)))).collect();
+        let configs: serde_json::Map<String, serde_json::Value> = set
+            .iter()
+            .map(|c| (c.name.to_string(), json!(value(c))))
+            .collect();
         return tool::print_json(&json!({"name": name, "id": topic.id.to_string(),
             "internal": topic.is_internal, "partitions": partitions, "configs": configs}));
     }
-    let configs: Vec<String> =
-        set.iter().map(|c| format!("{}={}", c.name, value(c).unwrap_or_default())).collect();
-    tool::print(&format!("{name}  id {}  {}\n", topic.id, configs.join(" ")))?;
+    let configs: String = set
+        .iter()
+        .map(|c| format!("  {}={}", c.name, value(c).unwrap_or_default()))
+        .collect();
+    tool::print(&format!("{name}  id {}{configs}\n", topic.id))?;
     let ids = |ids: &[i32]| ids.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
     let rows: Vec<_> = topic
         .partitions
@@ -207,7 +231,11 @@ async fn alter(
         let (key, value) = key_value(entry)?;
         alterations.push(ConfigAlteration::set(key, value));
     }
-    alterations.extend(delete.iter().map(|key| ConfigAlteration::delete(key.as_str())));
+    alterations.extend(
+        delete
+            .iter()
+            .map(|key| ConfigAlteration::delete(key.as_str())),
+    );
     if alterations.is_empty() && partitions.is_none() {
         return Err(Failure::new("nothing to change")
             .hint("give --partitions N, --config KEY=VALUE or --delete-config KEY"));

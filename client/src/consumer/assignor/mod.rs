@@ -59,7 +59,9 @@ impl Assignor {
     /// The assignor of that name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
-        [Self::Range, Self::CooperativeSticky].into_iter().find(|a| a.name() == name)
+        [Self::Range, Self::CooperativeSticky]
+            .into_iter()
+            .find(|a| a.name() == name)
     }
 
     /// Whether members keep their partitions during a rebalance.

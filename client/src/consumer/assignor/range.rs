@@ -20,9 +20,14 @@ pub(super) fn assign(
         None => (1, *id, *id),
     });
     for (topic, &count) in counts {
-        let readers: Vec<&Str> =
-            ordered.iter().filter(|(_, s)| s.topics.contains(topic)).map(|(id, _)| *id).collect();
-        let Ok(readers_len) = i32::try_from(readers.len()) else { continue };
+        let readers: Vec<&Str> = ordered
+            .iter()
+            .filter(|(_, s)| s.topics.contains(topic))
+            .map(|(id, _)| *id)
+            .collect();
+        let Ok(readers_len) = i32::try_from(readers.len()) else {
+            continue;
+        };
         if readers_len == 0 {
             continue;
         }

@@ -37,7 +37,9 @@ pub(super) fn assign(
     members: &BTreeMap<Str, Subscription>,
 ) -> Assignment {
     let owned = valid_owners(counts, members);
-    let mut subscriptions = members.values().map(|m| m.topics.iter().collect::<BTreeSet<_>>());
+    let mut subscriptions = members
+        .values()
+        .map(|m| m.topics.iter().collect::<BTreeSet<_>>());
     let first = subscriptions.next().unwrap_or_default();
     if subscriptions.all(|other| other == first) {
         let mut partitions = Vec::new();
@@ -53,17 +55,19 @@ pub(super) fn assign(
 
 /// What each member holds, as far as it still exists, is still subscribed to, and is claimed by no
 /// other member of the same or a later generation.
-fn valid_owners(
-    counts: &BTreeMap<Str, i32>,
-    members: &BTreeMap<Str, Subscription>,
-) -> Assignment {
+fn valid_owners(counts: &BTreeMap<Str, i32>, members: &BTreeMap<Str, Subscription>) -> Assignment {
     let mut claims: BTreeMap<&TopicPartition, Vec<(i32, &Str)>> = BTreeMap::new();
     for (member, subscription) in members {
         let generation = generation(subscription);
         for partition in &subscription.owned {
-            let exists = counts.get(&partition.topic).is_some_and(|n| (0..*n).contains(&partition.partition));
+            let exists = counts
+                .get(&partition.topic)
+                .is_some_and(|n| (0..*n).contains(&partition.partition));
             if exists && subscription.topics.contains(&partition.topic) {
-                claims.entry(partition).or_default().push((generation, member));
+                claims
+                    .entry(partition)
+                    .or_default()
+                    .push((generation, member));
             }
         }
     }
@@ -89,7 +93,10 @@ fn generation(subscription: &Subscription) -> i32 {
     if subscription.generation >= 0 {
         return subscription.generation;
     }
-    let bytes = subscription.user_data.as_deref().and_then(|b| b.first_chunk::<4>());
+    let bytes = subscription
+        .user_data
+        .as_deref()
+        .and_then(|b| b.first_chunk::<4>());
     bytes.map_or(-1, |b| i32::from_be_bytes(*b))
 }
 
@@ -121,8 +128,12 @@ fn assign_equals(partitions: Vec<TopicPartition>, owned: Assignment) -> Assignme
     let kept: BTreeSet<TopicPartition> = assignment.values().flatten().cloned().collect();
     for partition in partitions.into_iter().filter(|p| !kept.contains(p)) {
         // In turn among those below their share; then one more each, while there is a remainder.
-        let Some(member) = below.pop_front().or_else(|| at_min.pop_front()) else { break };
-        let Some(held) = assignment.get_mut(&member) else { continue };
+        let Some(member) = below.pop_front().or_else(|| at_min.pop_front()) else {
+            break;
+        };
+        let Some(held) = assignment.get_mut(&member) else {
+            continue;
+        };
         held.push(partition);
         if held.len() < min {
             below.push_back(member);
@@ -153,7 +164,10 @@ fn assign_unequals(
     }
     let before = owner.clone();
     let mut open: Vec<TopicPartition> = Vec::new();
-    for (topic, count) in counts.iter().filter(|(topic, _)| readers.contains_key(topic)) {
+    for (topic, count) in counts
+        .iter()
+        .filter(|(topic, _)| readers.contains_key(topic))
+    {
         open.extend((0..*count).map(|p| TopicPartition::new(topic.clone(), p)));
     }
     let mut all = open.clone();
@@ -181,7 +195,10 @@ fn least_loaded(
     partition: &TopicPartition,
 ) -> Option<Str> {
     let readers = readers.get(&partition.topic)?;
-    readers.iter().min_by_key(|r| (load.get(**r), **r)).map(|r| (*r).clone())
+    readers
+        .iter()
+        .min_by_key(|r| (load.get(**r), **r))
+        .map(|r| (*r).clone())
 }
 
 /// Moves partitions while one can go to a reader with at least two fewer. Each move makes the sum of
@@ -193,22 +210,29 @@ fn balance(
     owner: &mut BTreeMap<TopicPartition, Str>,
     load: &mut BTreeMap<Str, usize>,
 ) {
-    let load_of = |load: &BTreeMap<Str, usize>, member: &Str| load.get(member).copied().unwrap_or(0);
+    let load_of =
+        |load: &BTreeMap<Str, usize>, member: &Str| load.get(member).copied().unwrap_or(0);
     loop {
         let mut moved = false;
         // What is new here moves before what was here already.
         for new_only in [true, false] {
             for partition in all {
-                let Some(from) = owner.get(partition).cloned() else { continue };
+                let Some(from) = owner.get(partition).cloned() else {
+                    continue;
+                };
                 if new_only && before.get(partition) == Some(&from) {
                     continue;
                 }
-                let Some(to) = least_loaded(readers, load, partition) else { continue };
+                let Some(to) = least_loaded(readers, load, partition) else {
+                    continue;
+                };
                 if load_of(load, &from) < load_of(load, &to) + 2 {
                     continue;
                 }
                 // Back to where it was, if that helps as well.
-                let back = before.get(partition).filter(|b| load_of(load, b) + 2 <= load_of(load, &from));
+                let back = before
+                    .get(partition)
+                    .filter(|b| load_of(load, b) + 2 <= load_of(load, &from));
                 let to = back.cloned().unwrap_or(to);
                 *load.entry(from).or_default() -= 1;
                 *load.entry(to.clone()).or_default() += 1;
