@@ -69,7 +69,7 @@ use crate::{
 
 /// Told when the group gives or takes partitions. Called within [`Consumer::poll`] and
 /// [`Consumer::close`].
-pub trait RebalanceListener: Send {
+pub trait RebalanceListener: Send + Sync {
     /// These are to be given up; they are still ours. Gives offsets to commit before they are (with
     /// auto-commit, those of the last poll are committed anyway).
     fn revoked(
