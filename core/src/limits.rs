@@ -183,7 +183,23 @@ pub const CONNECTION_STEPS_PER_TURN: usize = 64;
 /// Pieces of answers that one system call sends.
 pub const WRITE_PIECES_PER_CALL: usize = 64;
 
-const _: () = assert!(FRAME_BYTES_AT_ONCE < FRAME_BYTES_MAX);
+/// Of [`REQUEST_BYTES_MAX`], what is kept for requests that are counted only once they are whole
+/// ([`FRAME_BYTES_AT_ONCE`] at most): no sender can hold it by falling silent.
+pub const SMALL_REQUEST_BYTES_MAX: usize = REQUEST_BYTES_MAX / 8;
+
+/// The largest request that is not counted with the large ones: twice a producer's `max.request.size`.
+pub const MODERATE_FRAME_BYTES: usize = 2 << 20;
+
+/// Of [`REQUEST_BYTES_MAX`], what is kept for requests up to [`MODERATE_FRAME_BYTES`], so that few
+/// senders who announce large frames and fall silent do not keep ordinary producers waiting.
+pub const MODERATE_REQUEST_BYTES_MAX: usize = REQUEST_BYTES_MAX / 4;
+
+const _: () = assert!(FRAME_BYTES_AT_ONCE < MODERATE_FRAME_BYTES);
+const _: () = assert!(MODERATE_FRAME_BYTES < FRAME_BYTES_MAX);
+// The largest frame must fit into what is left for large ones.
+const _: () = assert!(
+    SMALL_REQUEST_BYTES_MAX + MODERATE_REQUEST_BYTES_MAX + FRAME_BYTES_MAX <= REQUEST_BYTES_MAX
+);
 // A counter of kibibytes must not overflow a semaphore's request.
 const _: () = assert!(REQUEST_BYTES_MAX / 1024 < u32::MAX as usize);
 
