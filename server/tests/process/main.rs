@@ -1,0 +1,18 @@
+//! The broker as a process of its own: killed under load, told to stop, given bad input, started on
+//! directories that it must refuse, and left without room on its disk.
+//!
+//! What the simulator checks on seeds, these tests check on a real kernel. `OTTLA_BINARY` names
+//! another binary than the one that was built with the tests (`cargo xtask interop` gives the release
+//! build), `OTTLA_KILLS` how often the broker is killed, `OTTLA_SEED` the seed of a run to repeat.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test of a real process looks at real files and at real time"
+)]
+
+mod bad_input;
+mod broker;
+mod directories;
+mod full_disk;
+mod kills;
+mod raw;
