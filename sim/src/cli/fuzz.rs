@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, Stdio},
     sync::Mutex,
     thread,
     time::{Duration, Instant},
@@ -15,6 +15,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::run::Outcome;
+
+/// Longer than any seed takes; one that runs on is caught in a loop in which time stands still.
+const SEED_MAX: Duration = Duration::from_secs(120);
 
 /// What to fuzz.
 #[derive(Debug)]
@@ -145,9 +148,29 @@ fn one(seed: u64, twice: bool) -> (Option<Report>, Vec<String>) {
 
 fn child(seed: u64) -> Result<Report, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new(program)
+    let mut child = Command::new(program)
         .args(["seed", &seed.to_string()])
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    // Its report is one line and fits into the pipe, so it can be waited for first.
+    let begun = Instant::now();
+    while child
+        .try_wait()
+        .map_err(|error| error.to_string())?
+        .is_none()
+    {
+        if begun.elapsed() > SEED_MAX {
+            // It may have ended in this very moment.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("the process was still running after {SEED_MAX:?}"));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let output = child
+        .wait_with_output()
         .map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines()

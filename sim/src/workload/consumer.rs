@@ -57,8 +57,13 @@ pub async fn consume(
     recorder: Recorder,
     plan: ConsumerPlan,
     mut random: SimRandom,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) {
+    if plan.partitions.is_empty() {
+        // More readers than partitions. The sender lives as long as the stage.
+        let _ = stop.wait_for(|stop| *stop).await;
+        return;
+    }
     let node = io.process().node();
     let Some(admin) = admin(io.clone(), &plan.bootstrap) else {
         return;
