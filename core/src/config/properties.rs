@@ -72,6 +72,8 @@ fn escape(text: &str, is_key: bool, out: &mut String) {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             '\u{c}' => out.push_str("\\f"),
+            // At the start of a file it would be a byte order mark.
+            '\u{feff}' => out.push_str("\\ufeff"),
             '\\' => out.push_str("\\\\"),
             ' ' if is_key || at == 0 => out.push_str("\\ "),
             '=' | ':' | '#' | '!' if is_key => out.extend(['\\', char]),

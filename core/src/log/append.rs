@@ -100,7 +100,7 @@ pub(super) struct Undo {
     pub(super) active: SegmentMark,
     producers: Vec<ProducerUndo>,
     epochs: Option<LeaderEpochs>,
-    /// Producer snapshots that were made by rolling.
+    /// Producer snapshots that were made, by rolling or within the segment.
     snapshots: Vec<i64>,
 }
 
@@ -219,6 +219,7 @@ impl Log {
         }
         self.log_end = undo.before;
         let mark = undo.active;
+        let mut made = undo.snapshots;
         while self
             .segments
             .back()
@@ -228,10 +229,15 @@ impl Log {
                 break;
             };
             let mut files = segment.files().to_vec();
-            if undo.snapshots.contains(&segment.base) && self.snapshots.remove(&segment.base) {
+            if made.contains(&segment.base) && self.snapshots.remove(&segment.base) {
                 files.push(FileName::ProducerSnapshot(segment.base));
             }
             out.push(Effect::Delete(files));
+        }
+        made.retain(|offset| self.snapshots.remove(offset));
+        if !made.is_empty() {
+            let files = made.into_iter().map(FileName::ProducerSnapshot);
+            out.push(Effect::Delete(files.collect()));
         }
         if self
             .segments
@@ -339,6 +345,21 @@ impl Log {
         out: &mut Vec<Effect>,
     ) -> Result<(), ProducerError> {
         let interval = u64::from(self.config.index_interval_bytes);
+        if let Some(first) = placed.first()
+            && self.snapshot_is_due()
+            && !self.roll_is_due(
+                now,
+                first.base,
+                first.last,
+                first.timestamp,
+                first.bytes.len() as u64,
+            )
+        {
+            let made = self.snapshot_within_segment(out);
+            if let Some(undo) = self.undo.back_mut() {
+                undo.snapshots.extend(made);
+            }
+        }
         let mut pending = Pending::at(self.active());
         for batch in placed {
             let size = batch.bytes.len() as u64;

@@ -42,6 +42,8 @@ pub struct LogConfig {
     pub delete: bool,
     /// Whether `cleanup.policy` has `compact`.
     pub compact: bool,
+    /// Bytes of log between two snapshots of the producers within a segment; no key of Kafka's.
+    pub snapshot_interval_bytes: u64,
     /// `producer.id.expiration.ms`: how long an idle producer is remembered.
     pub producer_id_expiration: Duration,
 }
@@ -62,6 +64,7 @@ impl Default for LogConfig {
             retention_bytes: None,
             delete: true,
             compact: false,
+            snapshot_interval_bytes: limits::SNAPSHOT_INTERVAL_BYTES,
             producer_id_expiration: Duration::from_secs(24 * 3600),
         }
     }

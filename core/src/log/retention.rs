@@ -3,7 +3,7 @@
 //! Whole segments go, oldest first, and only what lies below the high watermark: retention never takes what
 //! is not replicated. The producers forget their batches on their own time, not with the segments.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 
 use super::{Effect, FileName, Log, roll};
 use crate::time::Timestamp;
@@ -67,6 +67,7 @@ impl Log {
             self.roll(now, self.log_end, out);
         }
         self.delete_oldest(count, out);
+        self.delete_snapshots_within_sealed(out);
         Retained {
             segments: count,
             bytes,
@@ -134,6 +135,23 @@ impl Log {
     fn excess_bytes(&self) -> Option<u64> {
         let kept = self.config.retention_bytes.filter(|_| self.config.delete)?;
         self.size().checked_sub(kept)
+    }
+
+    /// Lets go of snapshots within segments that were sealed before the last sealed one: recovery
+    /// seldom begins there, and can do without.
+    fn delete_snapshots_within_sealed(&mut self, out: &mut Vec<Effect>) {
+        let before = self.segments.len().saturating_sub(2);
+        let bases: BTreeSet<i64> = self.segments.iter().map(|segment| segment.base).collect();
+        let Some(below) = self.segments.get(before).map(|segment| segment.base) else {
+            return;
+        };
+        let within = |offset: &i64| *offset < below && !bases.contains(offset);
+        let gone: Vec<i64> = self.snapshots.iter().copied().filter(within).collect();
+        if !gone.is_empty() {
+            self.snapshots.retain(|offset| !gone.contains(offset));
+            let files = gone.into_iter().map(FileName::ProducerSnapshot);
+            out.push(Effect::Delete(files.collect()));
+        }
     }
 
     fn delete_oldest(&mut self, count: usize, out: &mut Vec<Effect>) {

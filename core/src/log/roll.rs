@@ -87,6 +87,27 @@ impl Log {
         made
     }
 
+    /// Whether enough was written since the producers were last written to a snapshot.
+    pub(super) fn snapshot_is_due(&self) -> bool {
+        let segment = self.active();
+        segment.size - segment.snapshot_size >= self.config.snapshot_interval_bytes.max(1)
+    }
+
+    /// Writes a snapshot at the log's end, within the active segment. The indexes are made durable before it,
+    /// so that recovery may rely on them up to there. Says where, if it was not there already.
+    pub(super) fn snapshot_within_segment(&mut self, out: &mut Vec<Effect>) -> Option<i64> {
+        let (offset, segment) = (self.log_end, self.active_mut());
+        segment.snapshot_size = segment.size;
+        if self.snapshots.contains(&offset) {
+            return None;
+        }
+        // The log itself is synced by those who wait for it.
+        out.extend(sync_segment(self.active()).skip(1));
+        self.push_snapshot(offset, out);
+        out.push(Effect::SyncDir);
+        Some(offset)
+    }
+
     /// Adds the largest timestamp to the active segment's time index.
     pub(super) fn finish_time_index(&mut self, out: &mut Vec<Effect>) {
         let segment = self.active_mut();

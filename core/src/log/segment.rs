@@ -26,6 +26,8 @@ pub struct Segment {
     pub(super) created: Timestamp,
     /// Bytes of log since the last index entry.
     pub(super) since_index: u64,
+    /// Its size when the producers were last written to a snapshot.
+    pub(super) snapshot_size: u64,
     pub(super) offsets: Tail<OffsetEntry>,
     pub(super) times: Tail<TimeEntry>,
     /// Entries of the transaction index; `aborted` holds those of the active segment.
@@ -41,6 +43,7 @@ pub(super) struct SegmentMark {
     largest: TimeEntry,
     first_timestamp: Option<i64>,
     since_index: u64,
+    snapshot_size: u64,
     offsets: u64,
     times: u64,
     aborted: u64,
@@ -59,6 +62,7 @@ impl Segment {
             first_timestamp: None,
             created,
             since_index: 0,
+            snapshot_size: 0,
             offsets: Tail::new(),
             times: Tail::new(),
             aborted_count: 0,
@@ -122,6 +126,7 @@ impl Segment {
             largest: self.largest,
             first_timestamp: self.first_timestamp,
             since_index: self.since_index,
+            snapshot_size: self.snapshot_size,
             offsets: self.offsets.count(),
             times: self.times.count(),
             aborted: self.aborted_count,
@@ -135,6 +140,7 @@ impl Segment {
         self.largest = mark.largest;
         self.first_timestamp = mark.first_timestamp;
         self.since_index = mark.since_index;
+        self.snapshot_size = mark.snapshot_size;
         self.offsets.undo_to(mark.offsets);
         self.times.undo_to(mark.times);
         let undone = self.aborted_count - mark.aborted;
@@ -184,6 +190,13 @@ impl Segment {
             self.push_time_entry();
             self.since_index = 0;
         }
+        self.size += size;
+        self.since_index += size;
+    }
+
+    /// Passes over a batch at the end that the indexes have entries for already, if it was due any.
+    pub(super) fn pass_batch(&mut self, last_offset: i64, max_timestamp: i64, size: u64) {
+        self.note_timestamp(max_timestamp, last_offset);
         self.size += size;
         self.since_index += size;
     }

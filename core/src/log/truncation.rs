@@ -249,6 +249,7 @@ impl Truncation {
         let segment = log.active_mut();
         segment.size = position;
         segment.since_index = 0;
+        segment.snapshot_size = segment.snapshot_size.min(position);
         if position == 0 {
             segment.first_timestamp = None;
             segment.created = self.now;
@@ -258,7 +259,8 @@ impl Truncation {
                 .lengths()
                 .map(|(file, len)| Effect::Truncate { file, len }),
         );
-        out.push(Effect::Sync(FileName::Log(segment.base)));
+        // The indexes too: recovery may rely on them below a later snapshot.
+        out.extend(roll::sync_segment(segment));
         log.sealed_bytes = log.segments.iter().rev().skip(1).map(Segment::size).sum();
         log.log_end = self.offset;
         log.written = self.offset;

@@ -1,9 +1,10 @@
 //! Opening a partition's directory after a clean stop or a crash (Kafka's `LogLoader`).
 //!
 //! After a clean stop the ends of the indexes, the newest producer snapshot and the stretch behind the last index
-//! entry are read, nothing more. After a crash every segment from the one that holds the recovery
-//! point on is read whole: checksums, lengths and offsets are checked, and its indexes are built
-//! anew. A torn end, where writes were under way that nobody had synced, is cut, once, and reported as a
+//! entry are read, nothing more. After a crash what lies above the recovery point is read: checksums,
+//! lengths and offsets are checked, and indexes are built anew. In the segment that holds the recovery point that
+//! begins at the newest snapshot of the producers below it ([`anchor`]); if there is none, or if
+//! what lies below cannot be relied on, at the segment's start. A torn end, where writes were under way that nobody had synced, is cut, once, and reported as a
 //! [`Cut`]. What lies below the recovery point was durable: damage there is an error
 //! ([`RecoveryError::Damaged`]), never a shorter log.
 //!
@@ -16,11 +17,13 @@
 //! | --- | --- | --- |
 //! | `Swaps` | each `.swap` log whole | `Epochs` |
 //! | `Epochs` | `leader-epoch-checkpoint` | `Tails` |
-//! | `Tails` | the last entries of each segment's indexes | `End` |
+//! | `Tails` | the last entries of each segment's indexes | `Anchor` or `End` |
+//! | `Anchor` | the indexes of the segment that holds the recovery point | `End` |
 //! | `End` | the last segment's first batch header, its transaction index, and the stretch behind its last index entry (if it is sound) | `Snapshots` |
 //! | `Snapshots` | producer snapshots, newest first, until one is sound | `Pass` |
 //! | `Pass` | segments to be checked, indexed or replayed | done |
 
+mod anchor;
 mod directory;
 mod pass;
 
@@ -36,6 +39,7 @@ use alloc::{
 use bytes::Bytes;
 
 use self::{
+    anchor::{Anchor, Anchoring},
     directory::{Directory, SwapScan},
     pass::Pass,
 };
@@ -185,6 +189,8 @@ struct Found {
     segment: Segment,
     /// Its indexes are to be built anew, its batches to be checked.
     rebuild: bool,
+    /// If it is rebuilt only from there on; `segment` is then as it is below.
+    anchor: Option<Anchor>,
 }
 
 #[derive(Debug)]
@@ -192,6 +198,7 @@ enum Phase {
     Swaps(SwapScan),
     Epochs,
     Tails { at: usize, part: Part },
+    Anchor(Box<Anchoring>),
     End(End),
     Snapshots,
     Pass(Box<Pass>),
@@ -272,6 +279,7 @@ impl Recovery {
                 Phase::Swaps(_) => self.swaps(read.take(), out)?,
                 Phase::Epochs => self.epochs(read.take())?,
                 Phase::Tails { .. } => self.tails(read.take()),
+                Phase::Anchor(_) => self.anchor(read.take())?,
                 Phase::End(_) => self.end(read.take())?,
                 Phase::Snapshots => self.snapshots(read.take(), out)?,
                 Phase::Pass(_) => self.pass(read.take(), out)?,
@@ -347,6 +355,7 @@ impl Recovery {
             self.segments.push(Found {
                 segment,
                 rebuild: missing || (!self.clean && at >= first_checked),
+                anchor: None,
             });
         }
     }
@@ -357,7 +366,16 @@ impl Recovery {
             return Turn::Again;
         };
         let Some(found) = self.segments.get_mut(at) else {
-            self.phase = Phase::End(End::FirstHeader);
+            let anchoring = Anchoring::new(
+                &self.segments,
+                &self.directory,
+                self.recovery_point,
+                self.now,
+            );
+            self.phase = match anchoring.filter(|_| !self.clean && self.epochs_on_file > 0) {
+                Some(anchoring) => Phase::Anchor(Box::new(anchoring)),
+                None => Phase::End(End::FirstHeader),
+            };
             return Turn::Again;
         };
         let (base, next_part, next_at) = match part {
@@ -385,6 +403,24 @@ impl Recovery {
             part: next_part,
         };
         Turn::Again
+    }
+
+    /// Reads the indexes of the segment that holds the recovery point, up to the anchor.
+    fn anchor(&mut self, read: Option<Bytes>) -> Result<Turn, RecoveryError> {
+        let Phase::Anchor(anchoring) = &mut self.phase else {
+            return Ok(Turn::Again);
+        };
+        let log_len = self.directory.len(FileName::Log(anchoring.base()));
+        match anchoring.step(read, &self.directory, log_len.unwrap_or(0))? {
+            Ok(request) => return Ok(Turn::Read(request)),
+            Err(None) => {}
+            Err(Some((at, segment, anchor))) => {
+                self.segments[at].segment = segment;
+                self.segments[at].anchor = Some(anchor);
+            }
+        }
+        self.phase = Phase::End(End::FirstHeader);
+        Ok(Turn::Again)
     }
 
     fn end(&mut self, read: Option<Bytes>) -> Result<Turn, RecoveryError> {
@@ -482,11 +518,11 @@ impl Recovery {
         read: Option<Bytes>,
         out: &mut Vec<Effect>,
     ) -> Result<Turn, RecoveryError> {
-        let first_rebuilt = self
-            .segments
-            .iter()
-            .find(|found| found.rebuild)
-            .map(|found| found.segment.base);
+        let first_rebuilt = self.segments.iter().find(|found| found.rebuild);
+        let first_rebuilt = first_rebuilt.map(|found| {
+            let anchor = found.anchor.map(|anchor| anchor.offset);
+            anchor.unwrap_or(found.segment.base)
+        });
         let below = first_rebuilt.or(self.directory.log_end).unwrap_or(i64::MAX);
         let newest = self.directory.newest_snapshot(below);
         let (from, producers) = match (newest, read) {
@@ -509,6 +545,10 @@ impl Recovery {
                 Err(_) => {
                     self.directory
                         .remove(FileName::ProducerSnapshot(offset), out);
+                    // An anchor is worth nothing without its snapshot.
+                    self.segments
+                        .iter_mut()
+                        .for_each(|found| found.anchor = None);
                     return Ok(Turn::Again);
                 }
             },

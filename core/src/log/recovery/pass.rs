@@ -4,7 +4,7 @@ use alloc::{boxed::Box, collections::VecDeque, string::ToString as _, vec::Vec};
 
 use bytes::Bytes;
 
-use super::{Cut, Phase, Recovered, Recovery, RecoveryError, Turn, stray_snapshots};
+use super::{Anchor, Cut, Phase, Recovered, Recovery, RecoveryError, Turn, stray_snapshots};
 use crate::{
     batch::{BatchHeader, EndTxnMarker, Origin},
     log::{
@@ -31,6 +31,8 @@ pub(super) struct Pass {
     cut: Option<Cut>,
     /// Taken and thrown away: a replay is never undone.
     undo: Vec<ProducerUndo>,
+    /// Whether a batch of this segment was met.
+    any: bool,
 }
 
 impl Pass {
@@ -44,6 +46,7 @@ impl Pass {
             rebuilt: 0,
             cut: None,
             undo: Vec::new(),
+            any: false,
         }
     }
 
@@ -88,6 +91,21 @@ pub(in crate::log) fn replay(
     })
 }
 
+/// Whether what a scan from an anchored place met is as it should be up to the anchor.
+fn holds(anchor: Anchor, scanned: &Scanned, any: bool, next_offset: i64) -> bool {
+    match scanned {
+        Scanned::Batch { header, .. } => {
+            let named = any
+                || anchor
+                    .first_last_offset
+                    .is_none_or(|last| last == header.last_offset());
+            named && (header.base_offset >= anchor.offset || header.last_offset() < anchor.offset)
+        }
+        Scanned::Need(_) => true,
+        Scanned::End | Scanned::Damaged { .. } => next_offset >= anchor.offset,
+    }
+}
+
 impl Recovery {
     pub(super) fn pass(
         &mut self,
@@ -109,13 +127,29 @@ impl Recovery {
                 continue;
             }
             let scan = pass.scan.get_or_insert_with(|| {
-                let (base, len) = (found.segment.base, found.segment.size);
-                if found.rebuild {
+                let base = found.segment.base;
+                let len = self.directory.len(FileName::Log(base)).unwrap_or(0);
+                let len = if found.rebuild {
+                    len
+                } else {
+                    found.segment.size
+                };
+                if found.rebuild && found.anchor.is_none() {
                     found.segment = Segment::new(base, self.now);
                 }
-                Scan::new(base, None, 0, len, pass.next_offset.max(base))
+                let at = found.anchor.map_or(0, |_| found.segment.size);
+                Scan::new(base, None, at, len, pass.next_offset.max(base))
             });
-            match scan.next() {
+            let scanned = scan.next();
+            if let Some(anchor) = found.anchor
+                && !holds(anchor, &scanned, pass.any, scan.next_offset)
+            {
+                // It is read whole, and the producers with it.
+                found.anchor = None;
+                self.phase = Phase::Snapshots;
+                return Ok(Turn::Again);
+            }
+            match scanned {
                 Scanned::Need(request) => {
                     self.phase = Phase::Pass(pass);
                     return Ok(Turn::Read(request));
@@ -123,8 +157,15 @@ impl Recovery {
                 Scanned::Batch { header, bytes, .. } => {
                     pass.next_offset = scan.next_offset;
                     self.bytes_checked += bytes.len() as u64;
+                    pass.any = true;
                     let aborted = pass.replay(&header, &bytes);
-                    if found.rebuild {
+                    let indexed = found
+                        .anchor
+                        .is_some_and(|anchor| header.base_offset < anchor.offset);
+                    if indexed {
+                        let (last, size) = (header.last_offset(), bytes.len() as u64);
+                        found.segment.pass_batch(last, header.max_timestamp, size);
+                    } else if found.rebuild {
                         let interval = u64::from(self.config.index_interval_bytes);
                         let last = header.last_offset();
                         found.segment.push_batch(
@@ -167,6 +208,7 @@ impl Recovery {
         let last = pass.at + 1 == self.segments.len();
         let found = &mut self.segments[pass.at];
         pass.scan = None;
+        pass.any = false;
         pass.at += 1;
         pass.next_offset = pass.next_offset.max(found.segment.base);
         if !found.rebuild {

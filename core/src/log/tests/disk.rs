@@ -105,11 +105,6 @@ impl Disk {
         self.names.remove(name);
     }
 
-    pub(super) fn rename(&mut self, from: &str, to: &str) {
-        let inode = self.names.remove(from).unwrap();
-        self.names.insert(to.into(), inode);
-    }
-
     pub(super) fn read(&self, request: &Request) -> Bytes {
         let name = request.mark.map_or_else(
             || request.file.to_string(),

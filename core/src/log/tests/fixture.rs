@@ -9,7 +9,7 @@ use crate::{
     batch::{BatchHeader, Batches, Origin},
     log::{
         Append, AppendError, Appended, Effect, FileName, Log, LogConfig, Producers, Recovered,
-        Recovery, RecoveryError, RecoveryInput, Start, Step, TruncationStep, index,
+        Recovery, RecoveryError, RecoveryInput, Request, Start, Step, TruncationStep, index,
         read::{self, Trimmed},
         recovery::replay,
     },
@@ -25,11 +25,14 @@ pub(super) struct Fixture {
     pub(super) model: Vec<Bytes>,
     /// Batches that retention took; they still count for producers.
     pub(super) gone: Vec<Bytes>,
+    /// What the last opening read.
+    pub(super) reads: Vec<Request>,
 }
 
 pub(super) fn small_config() -> LogConfig {
     LogConfig {
         segment_bytes: 700,
+        snapshot_interval_bytes: 200,
         index_interval_bytes: 150,
         segment_index_bytes: 80,
         timestamp_after_max_ms: i64::MAX,
@@ -53,6 +56,7 @@ impl Fixture {
             now,
             model: Vec::new(),
             gone: Vec::new(),
+            reads: Vec::new(),
         }
     }
 
@@ -116,13 +120,17 @@ impl Fixture {
             now: self.now,
             seed: 7,
         });
+        self.reads.clear();
         let mut read = None;
         loop {
             let mut out = Vec::new();
             let step = recovery.step(read.take(), &mut out);
             out.iter().for_each(|effect| self.disk.perform(effect));
             match step? {
-                Step::Read(request) => read = Some(self.disk.read(&request)),
+                Step::Read(request) => {
+                    self.reads.push(request);
+                    read = Some(self.disk.read(&request));
+                }
                 Step::Done(recovered) => return Ok(*recovered),
             }
         }

@@ -8,12 +8,15 @@ use super::{
 };
 use crate::{
     batch::Origin,
-    log::{Cut, FileName, Mark, Recovered, RecoveryError, read::Damage},
+    log::{Cut, FileName, LogConfig, Mark, Recovered, RecoveryError, Request, read::Damage},
 };
 
 /// A log of plain and idempotent batches in several segments, all of it written and synced.
 fn filled(batches: i32) -> Fixture {
-    let mut fixture = Fixture::new(small_config());
+    let mut fixture = Fixture::new(LogConfig {
+        snapshot_interval_bytes: u64::MAX,
+        ..small_config()
+    });
     append(&mut fixture, batches);
     fixture.sync();
     fixture
@@ -90,7 +93,7 @@ fn damage_below_the_recovery_point_refuses_the_partition_wherever_it_lies() {
         };
         assert_eq!((damaged.segment, recovery_point), (segment, end));
         // No checksum covers a base offset: that shows at the next batch.
-        assert!(damaged.position <= at as u64 + header(&before).size().unwrap() as u64);
+        assert!(damaged.position <= at as u64 + 190);
         assert_eq!(fixture.disk.bytes(&name), before, "nothing was cut");
     }
     let mut fixture = filled(11);
@@ -383,6 +386,128 @@ fn a_damaged_swap_file_refuses_the_partition_and_changes_nothing() {
     let end = fixture.log.log_end();
     assert!(fixture.recover(end, 0, true).is_err());
     assert!(fixture.disk == before);
+}
+
+/// One large segment with a snapshot of the producers every thousand bytes.
+fn large(batches: i32) -> Fixture {
+    let mut fixture = Fixture::new(LogConfig {
+        segment_bytes: 1 << 20,
+        segment_index_bytes: 1 << 16,
+        snapshot_interval_bytes: 1000,
+        ..small_config()
+    });
+    append(&mut fixture, batches);
+    fixture.sync();
+    fixture
+}
+
+fn bytes_of_log_read(fixture: &Fixture) -> usize {
+    let log = |request: &&Request| matches!(request.file, FileName::Log(_));
+    fixture
+        .reads
+        .iter()
+        .filter(log)
+        .map(|request| request.len)
+        .sum()
+}
+
+#[test]
+fn after_a_crash_what_is_read_of_the_log_lies_above_the_last_snapshot_below_the_recovery_point() {
+    for unsynced in [0, 1, 20] {
+        let mut fixture = large(300);
+        let (durable, size) = (fixture.log.log_end(), fixture.log.size());
+        append(&mut fixture, unsynced);
+        let above = (fixture.log.size() - size) as usize;
+        let sound = fixture
+            .disk
+            .bytes(&FileName::OffsetIndex(0).to_string())
+            .to_vec();
+        // The indexes are not synced with the log: above the snapshot anything may be in them.
+        fixture
+            .disk
+            .bytes_mut(&FileName::OffsetIndex(0).to_string())
+            .truncate(sound.len() - 16);
+        let opened = reopen(&mut fixture, durable, false);
+        assert_eq!((opened.cut, opened.ends_below), (None, None));
+        let (read, batch) = (bytes_of_log_read(&fixture), 190);
+        // A header, and the stretch between two index entries, once more to look up a time entry.
+        assert!(
+            size > 40_000 && read <= 2 * (above + 1000) + 61 + 4 * batch,
+            "{read} of {size}"
+        );
+        assert_eq!(
+            fixture.disk.bytes(&FileName::OffsetIndex(0).to_string()),
+            sound
+        );
+    }
+}
+
+#[test]
+fn damage_above_the_snapshot_and_below_the_recovery_point_is_still_an_error() {
+    let mut fixture = large(300);
+    let (name, end) = (active_name(&fixture), fixture.log.log_end());
+    let len = fixture.disk.bytes(&name).len();
+    fixture.disk.bytes_mut(&name)[len - 30] ^= 1;
+    let error = fixture.recover(end, 0, false).unwrap_err();
+    assert!(matches!(error, RecoveryError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn an_index_that_cannot_be_relied_on_below_the_snapshot_is_rebuilt_from_the_whole_segment() {
+    let spoil: [fn(&mut Vec<u8>); 4] = [
+        |file| file[80..88].fill(0),
+        |file| file.resize(4096, 0),
+        |file| file.truncate(41),
+        // The entry at which the scan would begin names another batch.
+        |file| {
+            file.as_chunks_mut::<8>()
+                .0
+                .iter_mut()
+                .for_each(|entry| entry[3] ^= 1)
+        },
+    ];
+    for spoil in spoil {
+        let mut fixture = large(300);
+        let end = fixture.log.log_end();
+        let name = FileName::OffsetIndex(0).to_string();
+        let sound = fixture.disk.bytes(&name).to_vec();
+        spoil(fixture.disk.bytes_mut(&name));
+        reopen(&mut fixture, end, false);
+        assert_eq!(fixture.disk.bytes(&name), sound);
+        assert!(bytes_of_log_read(&fixture) as u64 >= fixture.log.size());
+    }
+}
+
+#[test]
+fn a_corrupt_snapshot_within_the_segment_costs_a_whole_read_and_nothing_else() {
+    let mut fixture = large(300);
+    let end = fixture.log.log_end();
+    let names = fixture.disk.list().into_iter().map(|file| file.name);
+    let newest = names
+        .filter(|name| name.ends_with(".snapshot"))
+        .max()
+        .unwrap();
+    fixture.disk.bytes_mut(&newest)[12] ^= 1;
+    reopen(&mut fixture, end, false);
+    assert_eq!(fixture.log.producers().get(5).unwrap().last_sequence(), 599);
+}
+
+#[test]
+fn after_a_clean_stop_nothing_of_sealed_segments_logs_is_read() {
+    let mut fixture = filled(11);
+    fixture.log.close(&mut fixture.pending);
+    fixture.write();
+    let (end, active) = (fixture.log.log_end(), fixture.log.active().base);
+    reopen(&mut fixture, end, true);
+    let logs = fixture
+        .reads
+        .iter()
+        .filter(|request| matches!(request.file, FileName::Log(_)));
+    assert!(
+        logs.clone()
+            .all(|request| request.file == FileName::Log(active))
+    );
+    assert!(bytes_of_log_read(&fixture) <= 61 + 4 * 190);
 }
 
 #[test]
