@@ -1,5 +1,8 @@
 //! A broker on loopback and what strange, slow and pipelining clients get from it.
-#![allow(clippy::unwrap_used, reason = "a test fails with the place of what went wrong")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails with the place of what went wrong"
+)]
 
 use std::{future::Future, net::SocketAddr, path::Path, time::Duration};
 

@@ -35,6 +35,8 @@ mod murmur2;
 mod partition;
 mod partitioner;
 mod record;
+#[cfg(test)]
+mod retries;
 mod sender;
 
 pub use config::{Acks, ProducerConfig};

@@ -6,6 +6,8 @@
 //! as it keeps its number. The rules here:
 //!
 //! * A batch gets its number when it is first sent. While it may have been written it keeps it.
+//! * The first batch under an id and epoch goes alone: a broker that does not know the producer yet
+//!   takes any number, so one behind it could overtake it.
 //! * A batch that is sent again must be the oldest without an answer, and goes alone.
 //! * A batch that is given up leaves a *gap*: no new numbers are handed out until the gap is closed.
 //!   If the batch was certainly not written, nothing behind it was either, and all that is left gets
@@ -88,6 +90,8 @@ pub(crate) struct PartitionQueue {
     next_number: u64,
     identity: Option<ProducerIdentity>,
     next_sequence: i32,
+    /// A batch under `identity` was acknowledged: the broker knows the sequence.
+    established: bool,
     /// Batches that were given up, and whether each was certainly not written.
     gaps: BTreeMap<u64, bool>,
     /// The broker has lost what it knew of this producer: all that is left gets new numbers.
@@ -174,6 +178,7 @@ impl PartitionQueue {
         // No new numbers behind a gap, nor behind one that is being tried again.
         let gap = self.lost || !self.gaps.is_empty();
         if gap
+            || (!self.established && on_wire > 0)
             || self
                 .batches
                 .front()
@@ -184,6 +189,7 @@ impl PartitionQueue {
         if self.identity.is_none() {
             self.identity = shared.current;
             self.next_sequence = 0;
+            self.established = false;
         }
         if self.identity.is_none() {
             Next::NeedsIdentity
@@ -223,6 +229,7 @@ impl PartitionQueue {
         self.lost = false;
         self.identity = shared.bump();
         self.next_sequence = 0;
+        self.established = false;
     }
 
     /// The batch at this place goes on its way.
@@ -257,6 +264,8 @@ impl PartitionQueue {
             Outcome::Acked(acked) => {
                 self.gaps = self.gaps.split_off(&number);
                 let batch = self.batches.remove(at)?;
+                // All that is on its way has the same identity: it changes only when nothing is.
+                self.established = true;
                 batch.completion.settle(Ok(acked));
                 Some(batch)
             }

@@ -130,7 +130,7 @@ async fn read(consumer: &mut Consumer<RealIo>, args: &ConsumeArgs) -> Result<(),
             ends.insert(partition, end.offset);
         }
     }
-    while left > 0 {
+    while left > 0 && !tool::reader_is_gone() {
         if args.exit {
             let reached = |(p, end): (&TopicPartition, &i64)| {
                 consumer
