@@ -3,7 +3,8 @@
 //! Everything is installed by package name with the ordinary clients (apt-get, pip, npm, go, mvn),
 //! into `target/interop/`. Each suite is a program under `xtask/interop/` that takes the broker's
 //! address and prints `ok NAME` or `FAILED NAME: why` a check; the same programs run against Apache
-//! Kafka with `--against ADDRESS`, which is how they were made.
+//! Kafka with `--against ADDRESS`, which is how they were made. The suites that start and stop brokers
+//! of their own (`kafka-dir`, `kills`) take the binary instead, and have nothing to do there.
 
 #![allow(
     clippy::print_stdout,
@@ -22,9 +23,16 @@ use std::{
 use crate::process::{Failure, cargo, root, run};
 
 const USAGE: &str = "usage: cargo xtask interop [--against ADDRESS] [SUITE...]
-suites: python, franz, sarama, js, java, tools";
+suites: python, franz, sarama, js, java, tools, kafka-dir, kills";
 
-const SUITES: [&str; 6] = ["python", "franz", "sarama", "js", "java", "tools"];
+const SUITES: [&str; 8] = [
+    "python", "franz", "sarama", "js", "java", "tools", KAFKA_DIR, KILLS,
+];
+
+/// Data directories that Ottla and Apache Kafka take from each other.
+const KAFKA_DIR: &str = "kafka-dir";
+/// The broker killed in the middle of load, and without room on its disk.
+const KILLS: &str = "kills";
 
 /// Longer than any suite takes on a busy machine of two cores.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -35,14 +43,27 @@ pub(crate) fn interop(arguments: &[String]) -> Result<(), Failure> {
     let place = Place::new()?;
     place.install(&suites)?;
     let mut tally = Tally::default();
+    let (own, suites): (Vec<_>, Vec<_>) = suites
+        .into_iter()
+        .partition(|suite| [KAFKA_DIR, KILLS].contains(suite));
     match against {
         Some(address) => place.run_suites(&suites, &address, None, &mut tally)?,
         None => {
             run(cargo().args(["build", "--release", "--package", "ottla"]))?;
-            let broker = Broker::start(&place)?;
-            let data = broker.data.clone();
-            place.run_suites(&suites, &broker.address, Some(&data), &mut tally)?;
-            tally.count("the_broker_stops_cleanly_when_told", broker.stop());
+            if !suites.is_empty() {
+                let broker = Broker::start(&place)?;
+                let data = broker.data.clone();
+                place.run_suites(&suites, &broker.address, Some(&data), &mut tally)?;
+                tally.count("the_broker_stops_cleanly_when_told", broker.stop());
+            }
+            let binary = root().join("target/release/ottla");
+            if own.contains(&KAFKA_DIR) {
+                let (binary, folder) = (binary.to_string_lossy(), place.installed.join(KAFKA_DIR));
+                place.run_suites(&[KAFKA_DIR], &binary, Some(&folder), &mut tally)?;
+            }
+            if own.contains(&KILLS) {
+                kills(&binary, &mut tally);
+            }
         }
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
@@ -50,6 +71,50 @@ pub(crate) fn interop(arguments: &[String]) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::Found("interop found differences".into()))
+    }
+}
+
+/// How often the broker is killed: under four minutes on two cores.
+const KILL_COUNT: &str = "100";
+
+/// The tests of the broker as a process (`server/tests/process`) that are worth the release build.
+fn kills(binary: &Path, tally: &mut Tally) {
+    println!("-- {KILLS}");
+    let checks = [
+        (
+            "a_hundred_kills_lose_and_duplicate_nothing",
+            "kills_under_load_lose_and_duplicate_nothing",
+        ),
+        (
+            "full_disk_refuses_produce_serves_reads_and_goes_on_when_there_is_room",
+            "full_disk_refuses_produce_serves_reads_and_goes_on_when_there_is_room",
+        ),
+    ];
+    for (name, test) in checks {
+        let output = cargo()
+            .args(["test", "--package", "ottla", "--test", "process", test])
+            .args(["--", "--nocapture"])
+            .env("OTTLA_BINARY", binary)
+            .env("OTTLA_KILLS", KILL_COUNT)
+            .output();
+        let outcome = match output {
+            Err(error) => Err(error.to_string()),
+            Ok(output) => {
+                let told = String::from_utf8_lossy(&output.stdout).into_owned();
+                let errors = String::from_utf8_lossy(&output.stderr);
+                if let Some(line) = told.lines().find(|line| line.starts_with("skipped")) {
+                    println!("{name} {line}");
+                    continue;
+                }
+                // A filter that fits no test succeeds as well.
+                if output.status.success() && told.contains("1 passed") {
+                    Ok(())
+                } else {
+                    Err(format!("{told}{errors}"))
+                }
+            }
+        };
+        tally.count(name, outcome);
     }
 }
 
@@ -111,7 +176,8 @@ impl Place {
 
     pub(crate) fn install(&self, suites: &[&str]) -> Result<(), Failure> {
         let wants = |suite: &str| suites.contains(&suite);
-        if wants("tools") && Command::new("kcat").arg("-V").output().is_err() {
+        if (wants("tools") || wants(KAFKA_DIR)) && Command::new("kcat").arg("-V").output().is_err()
+        {
             run(Command::new("apt-get").args(["update", "-q"]))?;
             run(Command::new("apt-get").args(["install", "-y", "-q", "kcat"]))?;
         }
@@ -138,7 +204,7 @@ impl Place {
                 "--no-fund",
             ]))?;
         }
-        if wants("java") || wants("tools") {
+        if wants("java") || wants("tools") || wants(KAFKA_DIR) {
             run(Command::new(self.sources.join("kafka")).arg("install"))?;
         }
         Ok(())
@@ -175,10 +241,15 @@ impl Place {
                 command.arg(self.sources.join("python/tools.py"));
                 command
             }
+            KAFKA_DIR => {
+                let mut command = Command::new("python3");
+                command.arg(self.sources.join("python/kafka_dir.py"));
+                command
+            }
             go => Command::new(self.installed.join(go)),
         };
         command.arg(address);
-        if let (Some(data), "tools") = (data, suite) {
+        if let (Some(data), "tools" | KAFKA_DIR) = (data, suite) {
             command.arg(data);
         }
         command

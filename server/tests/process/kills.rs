@@ -331,7 +331,7 @@ fn kills_under_load_lose_and_duplicate_nothing() {
     println!("OTTLA_SEED={seed} OTTLA_KILLS={kills}");
     let folder = tempfile::tempdir().unwrap();
     let broker = Process::start(&folder.path().join("data"), free_port(), OVERRIDES);
-    let within = Duration::from_secs(60 + 5 * kills);
+    let within = Duration::from_secs(60 + 2 * kills);
     real::run(|io| async move {
         let run = run(io.clone(), broker, kills, Draw(seed));
         io.timeout(within, run).await.expect("the run ends in time");

@@ -6,6 +6,8 @@
 //! build), `OTTLA_KILLS` how often the broker is killed, `OTTLA_SEED` the seed of a run to repeat.
 
 #![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a test of a real process looks at real files and at real time"
 )]
