@@ -93,7 +93,7 @@ fn strange_bytes_close_their_connections_with_one_warning_a_minute() {
         let mut raw = Raw::connect(broker.port);
         raw.send(bytes);
         raw.end();
-        raw.is_closed();
+        raw.wait_for_close();
         serves(&broker);
     }
     let errors = broker.errors();

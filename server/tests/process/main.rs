@@ -9,7 +9,7 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a test of a real process looks at real files and at real time"
+    reason = "a test fails where something went wrong, and looks at real files, time and sockets"
 )]
 
 mod bad_input;

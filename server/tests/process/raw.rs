@@ -37,7 +37,7 @@ impl Raw {
     }
 
     /// Waits until the other end has closed the connection, without a word.
-    pub(crate) fn is_closed(mut self) {
+    pub(crate) fn wait_for_close(mut self) {
         let mut rest = Vec::new();
         if let Err(error) = self.0.read_to_end(&mut rest) {
             // Bytes that it did not read make its kernel reset the connection.
