@@ -3,6 +3,8 @@
 //! Both follow the rules of Java's assignors of the same names and use their bytes, so that members of
 //! both kinds may share a group, whoever leads it. They are functions of their arguments alone.
 
+#[cfg(test)]
+mod properties;
 mod range;
 mod sticky;
 
