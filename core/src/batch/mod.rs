@@ -4,17 +4,19 @@
 //! record of a control batch. What a client, a coordinator or a leader may send differs, so each has
 //! its own way to a [`Batches`], and a log only takes a `Batches`.
 
-mod header;
+mod marker;
 
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-pub use header::{BatchHeader, EndTxnMarker};
+pub use marker::EndTxnMarker;
+pub use ottla_wire::records::BatchHeader;
+use ottla_wire::records::MAGIC;
 pub(crate) use ottla_wire::records::crc32c;
 
 use crate::{
-    limits::{BATCH_HEADER_BYTES, BATCH_OVERHEAD_BYTES},
+    limits::{BATCH_BYTES_MAX, BATCH_HEADER_BYTES, BATCH_OVERHEAD_BYTES},
     time::Timestamp,
 };
 
@@ -139,13 +141,11 @@ impl Batches {
         if batch.len() != bytes.len() {
             return Err(BatchError::ManyBatches);
         }
-        if header.is_control() {
+        if header.attributes.is_control() {
             return Err(BatchError::Control);
         }
-        if header.compression() > 4 {
-            return Err(BatchError::Compression {
-                got: header.compression(),
-            });
+        if let Err(unknown) = header.attributes.compression() {
+            return Err(BatchError::Compression { got: unknown.0 });
         }
         check_count(&header)?;
         let BatchHeader {
@@ -266,7 +266,7 @@ impl<'a> Iterator for Split<'a> {
         let at = self.at;
         let rest = self.bytes.get(at..).filter(|rest| !rest.is_empty())?;
         self.at = usize::MAX;
-        let Some(header) = BatchHeader::parse(rest) else {
+        let Some(header) = read_header(rest) else {
             return Some(Err(BatchError::Torn {
                 at,
                 needed: BATCH_HEADER_BYTES,
@@ -281,15 +281,13 @@ impl<'a> Iterator for Split<'a> {
 }
 
 fn whole(at: usize, header: &BatchHeader, rest: &[u8]) -> Result<usize, BatchError> {
-    if header.magic != 2 {
-        return Err(BatchError::Magic {
-            at,
-            got: header.magic,
-        });
+    let magic = magic_of(rest);
+    if magic != MAGIC {
+        return Err(BatchError::Magic { at, got: magic });
     }
-    let size = header.size().ok_or(BatchError::Length {
+    let size = size_of(header).ok_or(BatchError::Length {
         at,
-        got: header.length,
+        got: header.batch_length,
     })?;
     if size > rest.len() {
         Err(BatchError::Torn {
@@ -300,6 +298,24 @@ fn whole(at: usize, header: &BatchHeader, rest: &[u8]) -> Result<usize, BatchErr
     } else {
         Ok(size)
     }
+}
+
+/// The header at the start of `bytes`, as it is; none if there are too few.
+pub(crate) fn read_header(bytes: &[u8]) -> Option<BatchHeader> {
+    bytes.first_chunk().map(BatchHeader::read)
+}
+
+/// The version of the format of what `bytes` begin with. Any version's header has it at this place.
+pub(crate) fn magic_of(bytes: &[u8]) -> i8 {
+    bytes.get(16).map_or(-1, |byte| byte.cast_signed())
+}
+
+/// The whole batch's size; none if the length field is impossible.
+pub(crate) fn size_of(header: &BatchHeader) -> Option<usize> {
+    let size = usize::try_from(header.batch_length).ok()? + BATCH_OVERHEAD_BYTES;
+    (BATCH_HEADER_BYTES..=BATCH_BYTES_MAX)
+        .contains(&size)
+        .then_some(size)
 }
 
 fn check_crc(at: usize, header: &BatchHeader, batch: &[u8]) -> Result<(), BatchError> {
@@ -317,7 +333,7 @@ fn check_crc(at: usize, header: &BatchHeader, batch: &[u8]) -> Result<(), BatchE
 
 fn check_count(header: &BatchHeader) -> Result<(), BatchError> {
     let BatchHeader {
-        count,
+        records_count: count,
         last_offset_delta,
         ..
     } = *header;

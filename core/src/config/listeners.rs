@@ -168,7 +168,6 @@ pub fn protocol_of(name: &str, protocols: &[String]) -> Result<SecurityProtocol,
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
 
     use super::*;
 
@@ -176,7 +175,7 @@ mod tests {
         let list: Vec<_> = list.iter().map(ToString::to_string).collect();
         parse(
             &list,
-            &vec![
+            &[
                 "PLAINTEXT:PLAINTEXT".into(),
                 "IN:SSL".into(),
                 "BAD:X".into(),

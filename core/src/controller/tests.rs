@@ -680,7 +680,14 @@ fn configurations_are_changed_key_by_key_and_wrong_ones_are_told() {
         0
     );
 
-    let rows: Vec<(i8, &str, (&str, i8, Option<&str>), ErrorCode, &str)> = vec![
+    type Row = (
+        i8,
+        &'static str,
+        (&'static str, i8, Option<&'static str>),
+        ErrorCode,
+        &'static str,
+    );
+    let rows: Vec<Row> = vec![
         (
             2,
             "t",

@@ -406,11 +406,7 @@ impl Log {
         origin: Origin,
         out: &mut Vec<Effect>,
     ) -> Result<Option<CompletedTxn>, ProducerError> {
-        let marker = if batch.header.is_control() {
-            EndTxnMarker::parse(&batch.bytes)
-        } else {
-            None
-        };
+        let marker = EndTxnMarker::parse(&batch.header, &batch.bytes);
         let Some(undo) = self.undo.back_mut() else {
             return Ok(None);
         };
@@ -443,7 +439,7 @@ impl Log {
         let log_append_time = self.config.timestamp_type == TimestampType::LogAppendTime;
         let mut header = BytesMut::with_capacity(limits::BATCH_HEADER_BYTES);
         header.put_i64(batch.base);
-        header.put_i32(batch.header.length);
+        header.put_i32(batch.header.batch_length);
         header.put_i32(epoch);
         if !log_append_time {
             pieces.extend([header.freeze(), batch.bytes.slice(STAMPED_BYTES..)]);

@@ -263,7 +263,7 @@ impl Producers {
     #[must_use]
     pub fn duplicate(&self, header: &BatchHeader) -> Option<KeptBatch> {
         let entry = self.entries.get(&header.producer_id)?;
-        if entry.producer_epoch != header.producer_epoch || header.is_control() {
+        if entry.producer_epoch != header.producer_epoch || header.attributes.is_control() {
             return None;
         }
         entry
@@ -307,7 +307,7 @@ impl Producers {
         undo: &mut Vec<ProducerUndo>,
     ) -> Result<Option<CompletedTxn>, ProducerError> {
         let producer_id = header.producer_id;
-        if producer_id < 0 || (header.is_control() && marker.is_none()) {
+        if producer_id < 0 || (header.attributes.is_control() && marker.is_none()) {
             return Ok(None);
         }
         let before = self.entries.get(&producer_id).copied();
@@ -376,7 +376,7 @@ impl Producers {
         });
         entry.last_timestamp = timestamp;
         match entry.current_txn_first_offset {
-            Some(first_offset) if !header.is_transactional() => {
+            Some(first_offset) if !header.attributes.is_transactional() => {
                 // A log may hold such a batch from a time before this rule; replaying it must not fail.
                 if origin != Origin::Replication {
                     return Err(ProducerError::InvalidTxnState {
@@ -385,7 +385,7 @@ impl Producers {
                     });
                 }
             }
-            None if header.is_transactional() => {
+            None if header.attributes.is_transactional() => {
                 entry.current_txn_first_offset = Some(base);
                 self.open.insert(base, producer_id);
                 undo.opened = Some(base);

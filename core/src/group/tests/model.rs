@@ -154,7 +154,9 @@ fn acknowledged_commits_stay(history: &History) -> Result<(), String> {
     Ok(())
 }
 
-const INVARIANTS: [fn(&History) -> Result<(), String>; 3] = [
+type Invariant = fn(&History) -> Result<(), String>;
+
+const INVARIANTS: [Invariant; 3] = [
     one_decision_a_generation,
     generations_are_monotone,
     acknowledged_commits_stay,
@@ -278,7 +280,7 @@ impl World {
         let request = JoinGroup {
             group_instance_id: person.instance.clone(),
             requires_member_id: true,
-            can_skip_assignment: who % 2 == 0,
+            can_skip_assignment: who.is_multiple_of(2),
             protocols: alloc::vec![protocol("range", person.topics)],
             ..self.f.join_request(person.group, &person.member_id)
         };

@@ -9,13 +9,14 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use ottla_wire::records::MAGIC;
 
 use super::{
     FileName, Log,
     index::{self, txn::AbortedTxn},
 };
 use crate::{
-    batch::BatchHeader,
+    batch::{self, BatchHeader},
     limits::{BATCH_HEADER_BYTES, INDEX_TAIL_ENTRIES_MAX, RECENT_BATCHES_MAX},
 };
 
@@ -254,11 +255,12 @@ pub(super) fn header_at(rest: &[u8]) -> Result<(BatchHeader, usize), Damage> {
         needed: BATCH_HEADER_BYTES as u64,
         left: rest.len() as u64,
     };
-    let header = BatchHeader::parse(rest).ok_or(torn)?;
-    if header.magic != 2 {
-        return Err(Damage::Magic(header.magic));
+    let header = batch::read_header(rest).ok_or(torn)?;
+    let magic = batch::magic_of(rest);
+    if magic != MAGIC {
+        return Err(Damage::Magic(magic));
     }
-    let size = header.size().ok_or(Damage::Length(header.length))?;
+    let size = batch::size_of(&header).ok_or(Damage::Length(header.batch_length))?;
     if header.base_offset < 0 || header.last_offset_delta < 0 || header.last_offset() == i64::MAX {
         return Err(Damage::Offset {
             expected: 0,

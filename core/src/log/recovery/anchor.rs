@@ -11,13 +11,13 @@
 //! anchor. Entries above it may be torn, and a torn one may pass for one below: so the last that is kept
 //! of each index is looked up in the log (of the offset index it is where the scan begins). If anything is otherwise, the segment is read whole, as any later one is.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
 
 use super::{Directory, Found, RecoveryError, whole};
 use crate::{
-    batch::BatchHeader,
+    batch::{self, BatchHeader},
     limits::{
         BATCH_HEADER_BYTES, INDEX_FILE_BYTES_MAX, OFFSET_INDEX_ENTRY_BYTES, TIME_INDEX_ENTRY_BYTES,
     },
@@ -36,6 +36,21 @@ pub(super) struct Anchor {
     pub(super) offset: i64,
     /// The last offset of the batch at which the scan begins, if an index entry named it.
     pub(super) first_last_offset: Option<i64>,
+}
+
+/// What reading below an anchor came to.
+#[derive(Debug)]
+pub(super) enum Anchored {
+    /// Bytes are wanted first.
+    Read(Request),
+    /// The segment at this place, as it is below the anchor.
+    At {
+        at: usize,
+        segment: Box<Segment>,
+        anchor: Anchor,
+    },
+    /// It cannot be relied on.
+    Nowhere,
 }
 
 /// Reads what there is below an anchor.
@@ -69,7 +84,7 @@ impl Witness {
             && match self.says {
                 Says::MaxTimestamp(timestamp) => header.max_timestamp == timestamp,
                 Says::MarkerOf(producer_id) => {
-                    header.is_control() && header.producer_id == producer_id
+                    header.attributes.is_control() && header.producer_id == producer_id
                 }
             }
     }
@@ -115,14 +130,13 @@ impl Anchoring {
         self.segment.base
     }
 
-    /// Goes on, with what was read. Asks for bytes, or is finished: with the segment as it is below the anchor,
-    /// or with nothing if it cannot be relied on.
+    /// Goes on, with what was read. Asks for bytes, or is finished.
     pub(super) fn step(
         &mut self,
         mut read: Option<Bytes>,
         directory: &Directory,
         log_len: u64,
-    ) -> Result<Result<Request, Option<(usize, Segment, Anchor)>>, RecoveryError> {
+    ) -> Result<Anchored, RecoveryError> {
         while self.scan.is_none() {
             let base = self.segment.base;
             let file = match self.part {
@@ -136,13 +150,15 @@ impl Anchoring {
                 _ => directory.len(file).unwrap_or(0),
             };
             let bytes = match read.take() {
-                None if len > INDEX_FILE_BYTES_MAX => return Ok(Err(None)),
-                None if len > 0 => return Ok(Ok(whole(file, len, INDEX_FILE_BYTES_MAX)?)),
+                None if len > INDEX_FILE_BYTES_MAX => return Ok(Anchored::Nowhere),
+                None if len > 0 => {
+                    return Ok(Anchored::Read(whole(file, len, INDEX_FILE_BYTES_MAX)?));
+                }
                 None => Bytes::new(),
                 Some(bytes) => bytes,
             };
             let Some(next) = self.take(&bytes, len, log_len) else {
-                return Ok(Err(None));
+                return Ok(Anchored::Nowhere);
             };
             match next {
                 Some(part) => self.part = part,
@@ -150,9 +166,13 @@ impl Anchoring {
             }
         }
         match self.look_up(read, log_len) {
-            Some(Some(request)) => Ok(Ok(request)),
-            Some(None) => Ok(Err(Some((self.at, self.segment.clone(), self.anchor)))),
-            None => Ok(Err(None)),
+            Some(Some(request)) => Ok(Anchored::Read(request)),
+            Some(None) => Ok(Anchored::At {
+                at: self.at,
+                segment: Box::new(self.segment.clone()),
+                anchor: self.anchor,
+            }),
+            None => Ok(Anchored::Nowhere),
         }
     }
 
@@ -221,7 +241,7 @@ impl Anchoring {
                 Some(Some(Part::FirstHeader))
             }
             Part::FirstHeader => {
-                let header = BatchHeader::parse(bytes)?;
+                let header = batch::read_header(bytes)?;
                 segment.first_timestamp = Some(header.max_timestamp);
                 Some(None)
             }

@@ -39,7 +39,7 @@ use alloc::{
 use bytes::Bytes;
 
 use self::{
-    anchor::{Anchor, Anchoring},
+    anchor::{Anchor, Anchored, Anchoring},
     directory::{Directory, SwapScan},
     pass::Pass,
 };
@@ -52,7 +52,7 @@ use super::{
     snapshot,
 };
 use crate::{
-    batch::BatchHeader,
+    batch,
     limits::{
         BATCH_HEADER_BYTES, CHECKPOINT_BYTES_MAX, OFFSET_INDEX_ENTRY_BYTES,
         PRODUCER_SNAPSHOT_BYTES_MAX, TIME_INDEX_ENTRY_BYTES, TXN_INDEX_ENTRY_BYTES,
@@ -412,10 +412,14 @@ impl Recovery {
         };
         let log_len = self.directory.len(FileName::Log(anchoring.base()));
         match anchoring.step(read, &self.directory, log_len.unwrap_or(0))? {
-            Ok(request) => return Ok(Turn::Read(request)),
-            Err(None) => {}
-            Err(Some((at, segment, anchor))) => {
-                self.segments[at].segment = segment;
+            Anchored::Read(request) => return Ok(Turn::Read(request)),
+            Anchored::Nowhere => {}
+            Anchored::At {
+                at,
+                segment,
+                anchor,
+            } => {
+                self.segments[at].segment = *segment;
                 self.segments[at].anchor = Some(anchor);
             }
         }
@@ -451,7 +455,7 @@ impl Recovery {
                     }));
                 };
                 segment.first_timestamp =
-                    BatchHeader::parse(&bytes).map(|header| header.max_timestamp);
+                    batch::read_header(&bytes).map(|header| header.max_timestamp);
                 *end = End::Aborted;
             }
             End::Aborted => {

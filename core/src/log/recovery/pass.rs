@@ -66,11 +66,7 @@ pub(in crate::log) fn replay(
     bytes: &Bytes,
     undo: &mut Vec<ProducerUndo>,
 ) -> Option<AbortedTxn> {
-    let marker = if header.is_control() {
-        EndTxnMarker::parse(bytes)
-    } else {
-        None
-    };
+    let marker = EndTxnMarker::parse(header, bytes);
     let offsets = (header.base_offset, header.last_offset());
     let ended = producers.apply(
         header,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{TestBatch, disk::Disk};
 use crate::{
-    batch::{BatchHeader, Batches, Origin},
+    batch::{self, BatchHeader, Batches, Origin},
     log::{
         Append, AppendError, Appended, Effect, FileName, Log, LogConfig, Producers, Recovered,
         Recovery, RecoveryError, RecoveryInput, Request, Start, Step, TruncationStep, index,
@@ -41,7 +41,7 @@ pub(super) fn small_config() -> LogConfig {
 }
 
 pub(super) fn header(bytes: &[u8]) -> BatchHeader {
-    BatchHeader::parse(bytes).unwrap()
+    batch::read_header(bytes).unwrap()
 }
 
 impl Fixture {
@@ -300,8 +300,11 @@ impl Fixture {
     }
 }
 
+/// Id, epoch, last sequence number, coordinator's epoch, last offset, and where a transaction is open.
+type View = (i64, i16, i32, i32, Option<i64>, Option<i64>);
+
 /// What a snapshot keeps of producers.
-pub(super) fn view(producers: &Producers) -> Vec<(i64, i16, i32, i32, Option<i64>, Option<i64>)> {
+pub(super) fn view(producers: &Producers) -> Vec<View> {
     let view = |(id, entry): (i64, &crate::log::ProducerEntry)| {
         let offset = entry.last_batch().map(|batch| batch.last_offset);
         let open = entry.current_txn_first_offset;

@@ -62,8 +62,8 @@ impl TestBatch {
         body.put_i32(self.producer.2);
         body.put_i32(self.count);
         if let Some((commit, coordinator_epoch)) = self.marker {
-            // Length 15 (zigzag 30), attributes, deltas, key of 4, value of 6, no headers.
-            body.put_slice(&[30, 0, 0, 0, 8, 0, 0, 0, u8::from(commit), 12, 0, 0]);
+            // Length 16 (zigzag 32), attributes, deltas, key of 4, value of 6, no headers.
+            body.put_slice(&[32, 0, 0, 0, 8, 0, 0, 0, u8::from(commit), 12, 0, 0]);
             body.put_i32(coordinator_epoch);
             body.put_u8(0);
         } else {
