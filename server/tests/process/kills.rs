@@ -4,10 +4,10 @@
 //! and commits. The broker is killed after a drawn number of acknowledgements (now and then while it
 //! is still starting), and started on the same data and port. In the end every acknowledged record is
 //! there once, in its producer's order; every other one at most once; what the reader saw is what
-//! lies there; and no committed offset went back.
+//! lies there; no committed offset went back; and topics are made and deleted as acknowledged.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     env,
     sync::{
         Arc, Mutex,
@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use ottla_client::{
-    Backoff, ClientConfig, OffsetSpec, TopicPartition,
+    Backoff, ClientConfig, OffsetSpec, Str, TopicPartition,
     admin::{Admin, NewTopic},
     consumer::{AutoOffsetReset, Consumer, ConsumerConfig},
     producer::{Delivery, Producer, ProducerConfig, Record},
@@ -107,7 +107,7 @@ async fn produce(
         .build()
         .unwrap();
     let mut told = Told::default();
-    let mut window: std::collections::VecDeque<(u64, Delivery)> = Default::default();
+    let mut window: VecDeque<(u64, Delivery)> = VecDeque::new();
     loop {
         let stopping = stop.load(Ordering::Relaxed);
         if !stopping && window.len() < WINDOW {
@@ -282,6 +282,24 @@ fn check(all: &BTreeMap<i32, Vec<Bytes>>, told: &[Told], read: &Read) {
     }
 }
 
+/// Makes a topic and deletes the one that was made before it: what is acknowledged stays so.
+async fn change_topics(admin: &Admin<RealIo>, kill: u64, topics: &mut BTreeSet<Str>) {
+    if let Some(before) = topics
+        .iter()
+        .find(|name| name.starts_with("made-"))
+        .cloned()
+    {
+        admin.delete_topic(before.clone()).await.unwrap();
+        topics.remove(&before);
+    }
+    let name = Str::from(format!("made-{kill}").as_str());
+    admin
+        .create_topic(NewTopic::new(name.clone(), 2, 1))
+        .await
+        .unwrap();
+    topics.insert(name);
+}
+
 /// Kills while the producers and the reader are at work; gives the last broker.
 async fn kill_again_and_again(
     io: &RealIo,
@@ -294,11 +312,15 @@ async fn kill_again_and_again(
     let (data, port) = (broker.data.clone(), broker.port);
     let admin = Admin::new(io.clone(), [broker.address()]).unwrap();
     let mut commits = BTreeMap::new();
+    let mut topics: BTreeSet<Str> = BTreeSet::from([TOPIC.into(), "__consumer_offsets".into()]);
     for kill in 0..kills {
         // Often soon, sometimes late, and sometimes at once.
         let bound = [1, 50, 500, 3_000][usize::try_from(draw.below(4)).unwrap()];
         for _ in 0..draw.below(bound) {
             acknowledged.recv().await.unwrap();
+        }
+        if draw.below(2) == 0 {
+            change_topics(&admin, kill, &mut topics).await;
         }
         broker.kill();
         if draw.below(4) == 0 {
@@ -316,6 +338,12 @@ async fn kill_again_and_again(
         }
     }
     commits_are_kept(&admin, read, &mut commits).await;
+    let there = admin.list_topics().await.unwrap();
+    let there: BTreeSet<Str> = there.into_iter().map(|topic| topic.name).collect();
+    assert_eq!(
+        there, topics,
+        "the topics are not those that were acknowledged"
+    );
     admin.close().await;
     broker
 }
