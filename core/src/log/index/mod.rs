@@ -1,7 +1,7 @@
 //! The sparse indexes of a segment, in Kafka's formats.
 //!
 //! Looking something up is a pure function over an index file's bytes, which the driver maps; the
-//! entries of the segment being written are held in memory ([`tail`]) until they are written and a
+//! entries of the segment being written are held in memory (`tail`) until they are written and a
 //! while longer. All numbers are big-endian.
 
 pub mod offset;
