@@ -173,7 +173,10 @@ impl PartitionQueue {
             return Next::NeedsIdentity;
         }
         if self.batches[at].sequence.is_some() {
-            return if at == 0 { Next::Send(0) } else { Next::Wait };
+            // Alone: while one behind it has no answer yet, its fate is unknown, and once this one
+            // is acknowledged new numbers would be handed out past it.
+            let alone = at == 0 && on_wire == 0;
+            return if alone { Next::Send(0) } else { Next::Wait };
         }
         // No new numbers behind a gap, nor behind one that is being tried again.
         let gap = self.lost || !self.gaps.is_empty();
