@@ -79,7 +79,7 @@ impl ProducerEntry {
         kept_count: 0,
     };
 
-    /// A producer as a snapshot holds it: only its last batch.
+    /// A producer as one entry of a snapshot holds it: with one batch.
     #[must_use]
     pub fn from_snapshot(
         producer_epoch: i16,
@@ -97,6 +97,23 @@ impl ProducerEntry {
         };
         if let Some(batch) = last {
             entry.keep(batch);
+        }
+        entry
+    }
+
+    /// This entry with the batches of `before`, the entry that stands before it in a snapshot.
+    #[must_use]
+    pub fn behind(self, before: &Self) -> Self {
+        if before.producer_epoch != self.producer_epoch {
+            return self;
+        }
+        let mut entry = Self {
+            kept: before.kept,
+            kept_count: before.kept_count,
+            ..self
+        };
+        for batch in self.batches() {
+            entry.keep(*batch);
         }
         entry
     }

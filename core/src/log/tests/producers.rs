@@ -96,20 +96,22 @@ fn each_of_the_last_five_batches_is_answered_again_and_the_sixth_is_out_of_order
 }
 
 #[test]
-fn after_a_clean_restart_the_last_batch_is_known_as_a_repeat_and_no_older_one() {
+fn after_a_clean_restart_each_of_the_last_five_batches_is_known_as_a_repeat_and_no_older_one() {
     let mut fixture = Fixture::new(small_config());
-    for at in 0..3 {
+    for at in 0..6 {
         send(&mut fixture, of(0, at, 1)).unwrap();
     }
     fixture.log.close(&mut fixture.pending);
     fixture.write();
-    fixture.log = fixture.recover(3, 0, true).unwrap().log;
-    assert!(send(&mut fixture, of(0, 2, 1)).unwrap().duplicate);
+    fixture.log = fixture.recover(6, 0, true).unwrap().log;
+    for at in 1..6 {
+        assert!(send(&mut fixture, of(0, at, 1)).unwrap().duplicate, "{at}");
+    }
     assert!(matches!(
-        refused(&mut fixture, of(0, 1, 1)),
+        refused(&mut fixture, of(0, 0, 1)),
         ProducerError::OutOfOrderSequence { .. }
     ));
-    assert!(!send(&mut fixture, of(0, 3, 1)).unwrap().duplicate);
+    assert!(!send(&mut fixture, of(0, 6, 1)).unwrap().duplicate);
 }
 
 #[test]
