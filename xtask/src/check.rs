@@ -1,6 +1,9 @@
 //! `cargo xtask check`: formatting, clippy and docs, warnings denied, over the whole workspace.
 
-use crate::process::{self, Failure, cargo};
+use crate::{
+    process::{self, Failure, cargo},
+    sim,
+};
 
 /// Runs all three; the first that fails ends it.
 pub(crate) fn run() -> Result<(), Failure> {
@@ -13,6 +16,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         "-D",
         "warnings",
     ]))?;
+    sim::run(&["clippy".to_owned()])?;
     process::run(
         cargo()
             .args([

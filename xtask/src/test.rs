@@ -1,6 +1,9 @@
 //! `cargo xtask test`: every test of the workspace, then the simulator's bounded run.
 
-use crate::process::{self, Failure, cargo};
+use crate::{
+    process::{self, Failure, cargo},
+    sim,
+};
 
 const USAGE: &str = "usage: cargo xtask test [--seeds N] [--no-sim]";
 
@@ -24,7 +27,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     }
     process::run(cargo().args(["test", "--workspace"]))?;
     if sim {
-        process::run(cargo().args(["sim", "fuzz", "--seeds", &seeds.to_string()]))?;
+        sim::run(&["test".to_owned()])?;
+        sim::run(&["fuzz".to_owned(), "--seeds".to_owned(), seeds.to_string()])?;
     }
     Ok(())
 }
