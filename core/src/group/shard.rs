@@ -453,9 +453,12 @@ impl GroupShard {
         }
     }
 
-    /// Drops a group of which nothing is known and nothing written.
+    /// Drops a group of which nothing is known and nothing written, nor on its way to the log: a
+    /// record that became durable later would bring it back with its generation lost.
     pub(super) fn forget_if_nothing(&mut self, id: &Str) {
-        if self.groups.get(id).is_some_and(Group::is_nothing) {
+        if self.groups.get(id).is_some_and(Group::is_nothing)
+            && !self.changes_under_way().any(|c| c.group() == id)
+        {
             self.groups.remove(id);
             self.timers.cancel(&TimerKey::Join(id.clone()));
             self.timers.cancel(&TimerKey::PendingSync(id.clone()));

@@ -487,3 +487,31 @@ fn while_the_log_is_read_requests_are_put_off_but_heartbeats_are_not() {
     );
     assert_eq!(f.heartbeat("g", &JoinAnswer::default()), Ok(()));
 }
+
+#[test]
+fn a_group_left_before_its_first_record_is_durable_keeps_its_generation() {
+    let mut f = Fixture::new();
+    f.is_durable_at_once = false;
+    let ticket = f.join("g", "");
+    f.pass(DELAY);
+    let member = f.joined(ticket).member_id;
+    assert_eq!(f.leave("g", &member), Ok(()));
+    assert_eq!(f.state("g"), Some(GroupState::Empty));
+    assert_eq!(f.generation("g"), 2);
+    f.commit_all();
+    assert_eq!(f.generation("g"), 2);
+    f.crash();
+    assert_eq!(f.generation("g"), 2);
+}
+
+#[test]
+fn a_group_left_before_its_first_record_is_gone_when_the_record_fails() {
+    let mut f = Fixture::new();
+    f.is_durable_at_once = false;
+    let ticket = f.join("g", "");
+    f.pass(DELAY);
+    let member = f.joined(ticket).member_id;
+    assert_eq!(f.leave("g", &member), Ok(()));
+    assert!(f.fail_one(AppendFailure::NotAvailable));
+    assert_eq!(f.state("g"), None);
+}
