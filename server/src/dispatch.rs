@@ -1,6 +1,6 @@
 //! From a frame to a handler and back: the table of APIs.
 //!
-//! [`apis!`] below is the one place that says which APIs this broker speaks, in which versions, and
+//! `apis!` below is the one place that says which APIs this broker speaks, in which versions, and
 //! who answers them. An API is advertised exactly when it has a line there, so nothing is advertised
 //! that has no handler. Versions are those of Apache Kafka 4.3.0.
 //!

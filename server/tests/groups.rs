@@ -5,6 +5,10 @@
     clippy::unwrap_used,
     reason = "a test fails with the place of what went wrong"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a member that dies without a word needs a runtime of its own"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

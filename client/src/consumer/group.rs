@@ -1,4 +1,4 @@
-//! The task of a group member: does what [`Member`] says.
+//! The task of a group member: does what `Member` says.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

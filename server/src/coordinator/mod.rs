@@ -1,6 +1,6 @@
 //! The group coordinator of this node: drives `ottla_core::group` over `__consumer_offsets`.
 //!
-//! [`Groups`] holds one [`shard`] for each partition of `__consumer_offsets` that this node leads.
+//! [`Groups`] holds one `shard` for each partition of `__consumer_offsets` that this node leads.
 //! A shard is a machine behind a mutex and one task: the task loads the partition, appends what the
 //! machine wants appended (everything that gathered while the append before was under way goes into
 //! the next one, so the disk's pace sets the size of a batch and nothing ever lingers), and wakes

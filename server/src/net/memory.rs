@@ -40,8 +40,8 @@ impl RequestMemory {
 
     fn of_size(&self, len: usize) -> Arc<Semaphore> {
         Arc::clone(match len {
-            ..=SMALL_MAX => &self.small,
-            ..=MODERATE_FRAME_BYTES => &self.moderate,
+            bytes if bytes <= SMALL_MAX => &self.small,
+            bytes if bytes <= MODERATE_FRAME_BYTES => &self.moderate,
             _ => &self.large,
         })
     }
