@@ -2,7 +2,7 @@
 //! that fail, where one seed gives one history.
 //!
 //! madsim gives the executor, the clock and the seed; its file and TCP models are too kind
-//! (docs/simulation.md), so the disk (`disk`) and the network (`net`) are our own. `io` joins
+//! (docs/adr/0006-simulated-world.md), so the disk (`disk`) and the network (`net`) are our own. `io` joins
 //! them to a backend of `ottla-io`, which the broker and the client take as they take the real one.
 //! `world` starts, kills and restarts nodes; `scenario` says what happens in a run;
 //! `workload` produces and consumes; every event goes to `event::Recorder`, and `check` judges
