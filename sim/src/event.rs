@@ -232,10 +232,23 @@ pub enum Work {
         /// The offset it reads next.
         offset: i64,
     },
+    /// A member of a group holds these partitions from now on, and no others.
+    Assigned {
+        /// The group.
+        group: Arc<str>,
+        /// The consumer's number.
+        consumer: u32,
+        /// The generation that gave them; -1 while it is in none.
+        generation: i32,
+        /// All that it holds.
+        partitions: Vec<TopicPartition>,
+    },
     /// A commit was sent.
     CommitSent {
         /// The group.
         group: Arc<str>,
+        /// The consumer's number.
+        consumer: u32,
         /// The commit's number in this run.
         commit: u64,
         /// Which partition.
@@ -264,10 +277,22 @@ pub enum Work {
         /// What it held.
         contents: Contents,
     },
-    /// At the end: the offset that a group has committed; -1 for none.
-    FinalCommit {
+    /// A member begins to look for what its group has committed; it finds what was committed at some
+    /// time from now on.
+    CommitAsked {
         /// The group.
         group: Arc<str>,
+        /// The consumer's number.
+        consumer: u32,
+        /// Which partition.
+        partition: TopicPartition,
+    },
+    /// What a group has committed, as somebody found it; -1 for nothing.
+    CommitFound {
+        /// The group.
+        group: Arc<str>,
+        /// The consumer's number; 0 for who is none.
+        consumer: u32,
         /// Which partition.
         partition: TopicPartition,
         /// The offset.

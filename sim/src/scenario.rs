@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+use ottla_client::consumer::Assignor;
+
 use crate::random::SimRandom;
 
 /// What a run consists of.
@@ -70,8 +72,14 @@ pub struct Topic {
 pub struct Workload {
     /// Idempotent producers, each on a node of its own.
     pub producers: u32,
-    /// Consumers of one group, each on a node of its own.
+    /// Readers with partitions of their own that commit for one group, each on a node of its own.
     pub consumers: u32,
+    /// Members of another group, which divides the partitions, each on a node of its own.
+    #[serde(default)]
+    pub members: u32,
+    /// How that group divides them.
+    #[serde(default)]
+    pub assignor: AssignorKind,
     /// How long they go on, faults included.
     pub duration: Span,
     /// The largest value of a record.
@@ -80,6 +88,31 @@ pub struct Workload {
     /// The longest a producer rests between bursts.
     #[serde(default = "default_pause")]
     pub pause_max: Span,
+}
+
+/// What the members of a group say of how partitions are divided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AssignorKind {
+    /// Eager: everything is given up at each rebalance.
+    #[default]
+    Range,
+    /// Cooperative: only what moves is given up.
+    CooperativeSticky,
+    /// Both, as Kafka's own consumer does by default.
+    Both,
+}
+
+impl AssignorKind {
+    /// The client's setting.
+    #[must_use]
+    pub fn assignors(self) -> Vec<Assignor> {
+        match self {
+            Self::Range => vec![Assignor::Range],
+            Self::CooperativeSticky => vec![Assignor::CooperativeSticky],
+            Self::Both => vec![Assignor::Range, Assignor::CooperativeSticky],
+        }
+    }
 }
 
 fn default_payload() -> u32 {
@@ -98,7 +131,7 @@ pub struct Fault {
     pub at: Span,
     /// What it is.
     pub fault: FaultKind,
-    /// Which node it befalls: `broker`, `producer1`, `consumer1`, ...
+    /// Which node it befalls: `broker`, `producer1`, `consumer1`, `member1`, ...
     #[serde(default = "default_node")]
     pub node: String,
     /// How long it lasts; for a process, how long it stays down.
@@ -241,9 +274,11 @@ impl Scenario {
     pub fn node_names(&self) -> Vec<String> {
         let producers = (1..=self.workload.producers).map(|n| format!("producer{n}"));
         let consumers = (1..=self.workload.consumers).map(|n| format!("consumer{n}"));
+        let members = (1..=self.workload.members).map(|n| format!("member{n}"));
         std::iter::once("broker".to_owned())
             .chain(producers)
             .chain(consumers)
+            .chain(members)
             .collect()
     }
 
@@ -289,6 +324,12 @@ impl Scenario {
             workload: Workload {
                 producers: random.within(1..=3) as u32,
                 consumers: random.within(1..=2) as u32,
+                members: random.pick(&[0, 1, 2, 3]),
+                assignor: random.pick(&[
+                    AssignorKind::Range,
+                    AssignorKind::CooperativeSticky,
+                    AssignorKind::Both,
+                ]),
                 duration: Span(Duration::from_secs(random.within(6..=20))),
                 payload_bytes_max: random.pick(&[40, 300, 3000]),
                 pause_max: Span(Duration::from_millis(random.pick(&[10, 100, 400]))),

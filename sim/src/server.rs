@@ -47,6 +47,7 @@ impl Server {
             "num.partitions=1".to_owned(),
             "offsets.topic.num.partitions=3".to_owned(),
             "group.initial.rebalance.delay.ms=100".to_owned(),
+            "group.min.session.timeout.ms=1000".to_owned(),
         ];
         overrides.extend(
             cluster

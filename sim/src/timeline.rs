@@ -93,13 +93,26 @@ impl fmt::Display for Work {
                     "consumer {consumer} positioned in {partition} at {offset}"
                 )
             }
+            Self::Assigned {
+                group,
+                consumer,
+                generation,
+                partitions,
+            } => {
+                write!(f, "consumer {consumer} of {group} holds in {generation}:")?;
+                partitions.iter().try_for_each(|one| write!(f, " {one}"))
+            }
             Self::CommitSent {
                 group,
+                consumer,
                 commit,
                 partition,
                 offset,
             } => {
-                write!(f, "commit {commit} of {group}: {partition} at {offset}")
+                write!(
+                    f,
+                    "consumer {consumer} commits for {group}: {partition} at {offset} ({commit})"
+                )
             }
             Self::CommitAcknowledged { commit } => write!(f, "commit {commit} acknowledged"),
             Self::CommitFailed { commit, error } => write!(f, "commit {commit} failed: {error}"),
@@ -110,12 +123,23 @@ impl fmt::Display for Work {
             } => {
                 write!(f, "final {partition} at {offset}: {contents}")
             }
-            Self::FinalCommit {
+            Self::CommitAsked {
                 group,
+                consumer,
+                partition,
+            } => {
+                write!(
+                    f,
+                    "consumer {consumer} asks what {group} has committed of {partition}"
+                )
+            }
+            Self::CommitFound {
+                group,
+                consumer: _,
                 partition,
                 offset,
             } => {
-                write!(f, "final commit of {group}: {partition} at {offset}")
+                write!(f, "found committed for {group}: {partition} at {offset}")
             }
             Self::FinalEnd { partition, offset } => write!(f, "final end of {partition}: {offset}"),
             Self::Stuck(text) => write!(f, "STUCK {text}"),

@@ -67,6 +67,19 @@ use crate::{
     types::{OffsetAndMetadata, OffsetAndTimestamp, OffsetSpec, TopicPartition},
 };
 
+/// Who a consumer is in its group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMetadata {
+    /// The group.
+    pub group: Str,
+    /// The generation in which the present assignment was given; -1 while there is none.
+    pub generation: i32,
+    /// The id that the coordinator gave; empty while there is none.
+    pub member_id: Str,
+    /// `group.instance.id`.
+    pub instance_id: Option<Str>,
+}
+
 /// Told when the group gives or takes partitions. Called within [`Consumer::poll`] and
 /// [`Consumer::close`].
 pub trait RebalanceListener: Send + Sync {
@@ -233,6 +246,21 @@ impl<I: Io> Consumer<I> {
         lock(&self.inner.state).partitions.keys().cloned().collect()
     }
 
+    /// Who this consumer is in its group, as of its last poll; `None` outside of a group. Belongs to
+    /// [`Self::assignment`]: both change together, within a poll.
+    #[must_use]
+    pub fn group_metadata(&self) -> Option<GroupMetadata> {
+        let config = &self.inner.config;
+        let group = config.group_id.clone().filter(|_| self.in_group)?;
+        let (generation, member_id) = lock(&self.inner.state).identity.clone();
+        Some(GroupMetadata {
+            group,
+            generation,
+            member_id,
+            instance_id: config.group_instance_id.clone(),
+        })
+    }
+
     /// Records, as soon as there are some; none after `timeout`.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Vec<ConsumerRecord>, ConsumerError> {
         let deadline = self.client.io.now().monotonic.after(timeout);
@@ -289,7 +317,14 @@ impl<I: Io> Consumer<I> {
             }
         }
         loop {
-            let pending = lock(&self.inner.state).member.pending().cloned();
+            let pending = {
+                let mut state = lock(&self.inner.state);
+                let pending = state.member.pending().cloned();
+                if pending.is_none() {
+                    state.identity = (state.member.generation, state.member.member_id.clone());
+                }
+                pending
+            };
             let Some(pending) = pending else { break };
             self.rebalance(&pending).await;
             lock(&self.inner.state).member.rebalanced(&pending);

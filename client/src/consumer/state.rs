@@ -68,6 +68,8 @@ impl PartitionState {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) member: Member,
+    /// Generation and member id as of the last rebalance that the application took part in.
+    pub(super) identity: (i32, Str),
     pub(super) partitions: BTreeMap<TopicPartition, PartitionState>,
     pub(super) buffer: VecDeque<(u64, Fetched)>,
     /// Brokers with a fetch under way.
@@ -84,6 +86,7 @@ impl State {
     pub(super) fn new(member: Member) -> Self {
         Self {
             member,
+            identity: (-1, Str::new()),
             partitions: BTreeMap::new(),
             buffer: VecDeque::new(),
             fetching: BTreeSet::new(),

@@ -68,7 +68,7 @@ impl Partition {
         for to in refused {
             out.push(Output::Reply {
                 to,
-                answer: Answer::Appended(Err(AppendError::Storage)),
+                answer: Answer::Appended(Err(AppendError::Full)),
             });
         }
         // What was written before and lost its sync.

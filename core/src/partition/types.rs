@@ -228,6 +228,10 @@ pub enum AppendError {
     /// Whether the records are in the log is unknown to the writer; they will not be acknowledged.
     #[error("the write failed or the partition is offline")]
     Storage,
+    /// The disk had no room: `KAFKA_STORAGE_ERROR`. Nothing of it is in the log, and the partition goes
+    /// on; the next append may find room.
+    #[error("the disk is full")]
+    Full,
     /// Fewer replicas in sync than `min.insync.replicas`; nothing was appended: `NOT_ENOUGH_REPLICAS`.
     #[error("{in_sync} replicas in sync, {required} required")]
     NotEnoughReplicas {

@@ -18,7 +18,7 @@ pub(super) fn of_append(error: &AppendError) -> ErrorCode {
             ErrorCode::UnknownLeaderEpoch
         }
         AppendError::WrongLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
-        AppendError::Storage => ErrorCode::KafkaStorageError,
+        AppendError::Storage | AppendError::Full => ErrorCode::KafkaStorageError,
         AppendError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
         AppendError::Batch(error) => of_batch(error),
         AppendError::Log(error) => of_log(error),

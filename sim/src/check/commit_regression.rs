@@ -1,60 +1,121 @@
-//! No commit regression: a group's committed offset is that of its last acknowledged commit, or of
+//! No commit regression: what a group is found to have committed is its last acknowledged commit, or
 //! one whose answer never came. (KAFKA-20634: commits acknowledged and then truncated.)
+//!
+//! A committed offset is a register: a commit that was acknowledged before another was sent is
+//! overwritten once that one is acknowledged. A commit without an answer may take effect at any time,
+//! unless a member of a later generation has found what was committed: from then on it is fenced. A
+//! member may find what was committed at any time since it asked, and may have lost the partition to
+//! another meanwhile without knowing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::History;
 use crate::event::Work;
 
-/// What a committed offset may be found as.
-#[derive(Default)]
-struct Possible {
-    acknowledged: Option<i64>,
-    /// Commits without an acknowledgement: they may take effect, even late.
-    open: Vec<(u64, i64)>,
+/// One commit of an offset, by the places of its events in the history.
+struct Write {
+    commit: u64,
+    offset: i64,
+    sent: usize,
+    acknowledged: Option<usize>,
 }
 
 pub(super) fn check(history: &History<'_>) -> Vec<String> {
-    let mut possible: BTreeMap<_, Possible> = BTreeMap::new();
-    let mut sent = BTreeMap::new();
+    let mut owners = BTreeMap::new();
+    let mut asked = BTreeMap::new();
+    let mut registers: BTreeMap<_, Vec<Write>> = BTreeMap::new();
+    let mut places = BTreeMap::new();
     let mut regressions = Vec::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         match work {
+            Work::Assigned {
+                group,
+                consumer,
+                partitions,
+                ..
+            } => {
+                for partition in partitions {
+                    owners.insert((group, partition), (at, consumer));
+                }
+            }
+            Work::CommitAsked {
+                group,
+                consumer,
+                partition,
+            } => {
+                asked.insert((group, partition, consumer), at);
+            }
             Work::CommitSent {
                 group,
                 commit,
                 partition,
                 offset,
+                ..
             } => {
-                let state = possible.entry((group, partition)).or_default();
-                state.open.push((*commit, *offset));
-                sent.insert(commit, (group, partition));
+                let writes = registers.entry((group, partition)).or_default();
+                writes.push(Write {
+                    commit: *commit,
+                    offset: *offset,
+                    sent: at,
+                    acknowledged: None,
+                });
+                places.insert(commit, (group, partition));
             }
             Work::CommitAcknowledged { commit } => {
-                let state = sent.get(commit).and_then(|place| possible.get_mut(place));
-                if let Some(state) = state
-                    && let Some(index) = state.open.iter().position(|(open, _)| open == commit)
-                {
-                    state.acknowledged = Some(state.open.remove(index).1);
+                let writes = places
+                    .get(commit)
+                    .and_then(|place| registers.get_mut(place));
+                let mut writes = writes.into_iter().flatten();
+                if let Some(write) = writes.find(|write| write.commit == *commit) {
+                    write.acknowledged = Some(at);
                 }
             }
-            Work::FinalCommit {
+            Work::CommitFound {
                 group,
+                consumer,
                 partition,
                 offset,
             } => {
-                let state = possible.entry((group, partition)).or_default();
-                let last = state.acknowledged.unwrap_or(-1);
-                if *offset != last && !state.open.iter().any(|(_, open)| open == offset) {
+                let since = asked.get(&(group, partition, consumer)).copied();
+                let writes = registers.entry((group, partition)).or_default();
+                let possible = possible(writes, since.unwrap_or(at));
+                if !possible.contains(offset) {
                     regressions.push(format!(
-                        "{group} was told that {partition} is committed at {last}; it is at {offset}"
+                        "{group} has committed {partition} at one of {possible:?}; it is found at {offset}"
                     ));
+                }
+                let owner = owners.get(&(group, partition));
+                let overtaken =
+                    |since| owner.is_some_and(|(at, owner)| *at > since && *owner != consumer);
+                if let Some(since) = since.filter(|since| !overtaken(*since)) {
+                    // Whatever others sent before is accepted by now, or never.
+                    writes.retain(|write| write.offset == *offset || write.sent > since);
+                    for write in writes.iter_mut().filter(|write| write.sent < since) {
+                        write.acknowledged.get_or_insert(since);
+                    }
                 }
             }
             _ => {}
         }
     }
     regressions
+}
+
+/// What may be found by who asked at `since`: all that was not overwritten by then, and nothing (-1)
+/// if no commit was acknowledged by then.
+fn possible(writes: &[Write], since: usize) -> BTreeSet<i64> {
+    let overwritten_before = writes
+        .iter()
+        .filter(|write| write.acknowledged.is_some_and(|at| at <= since))
+        .map(|write| write.sent)
+        .max();
+    let is_left = |write: &&Write| match (write.acknowledged, overwritten_before) {
+        (Some(acknowledged), Some(before)) => acknowledged >= before,
+        _ => true,
+    };
+    let left = writes.iter().filter(is_left).map(|write| write.offset);
+    left.chain(overwritten_before.is_none().then_some(-1))
+        .collect()
 }
 
 #[cfg(test)]
@@ -65,6 +126,7 @@ mod tests {
     fn sent(commit: u64, offset: i64) -> Work {
         Work::CommitSent {
             group: "g".into(),
+            consumer: 1,
             commit,
             partition: at(0),
             offset,
@@ -76,10 +138,19 @@ mod tests {
     }
 
     fn found(offset: i64) -> Work {
-        Work::FinalCommit {
+        Work::CommitFound {
             group: "g".into(),
+            consumer: 1,
             partition: at(0),
             offset,
+        }
+    }
+
+    fn asked() -> Work {
+        Work::CommitAsked {
+            group: "g".into(),
+            consumer: 1,
+            partition: at(0),
         }
     }
 
@@ -91,5 +162,43 @@ mod tests {
         assert_eq!(verdict(check, two(), vec![found(-1)]), 1);
         assert_eq!(verdict(check, two(), vec![acknowledged(2), found(5)]), 1);
         assert_eq!(verdict(check, two(), vec![acknowledged(2), found(9)]), 0);
+    }
+
+    #[test]
+    fn of_two_commits_at_once_either_may_be_last() {
+        let both = || vec![sent(1, 5), sent(2, 9), acknowledged(2), acknowledged(1)];
+        assert_eq!(verdict(check, both(), vec![found(5)]), 0);
+        assert_eq!(verdict(check, both(), vec![found(9)]), 0);
+        let later = || [both(), vec![sent(3, 11), acknowledged(3)]].concat();
+        assert_eq!(verdict(check, later(), vec![found(9)]), 1);
+    }
+
+    #[test]
+    fn an_open_commit_is_fenced_once_a_later_member_has_looked() {
+        let before = || vec![sent(1, 5), sent(2, 9), acknowledged(2)];
+        let looked = |more: Vec<Work>| [before(), vec![asked(), found(9)], more].concat();
+        assert_eq!(verdict(check, before(), vec![found(5)]), 0);
+        assert_eq!(verdict(check, looked(vec![]), vec![found(5)]), 1);
+        assert_eq!(verdict(check, looked(vec![]), vec![found(9)]), 0);
+        let further = looked(vec![sent(3, 12), acknowledged(3)]);
+        assert_eq!(verdict(check, further, vec![found(12)]), 0);
+    }
+
+    #[test]
+    fn a_member_may_find_what_was_committed_when_it_asked_and_not_fence_who_came_after() {
+        let overtaken = || {
+            let before = vec![sent(1, 5), acknowledged(1), asked()];
+            let after = vec![assigned(2, 2, &[0]), sent(2, 9), acknowledged(2), found(5)];
+            [before, after].concat()
+        };
+        assert_eq!(verdict(check, overtaken(), vec![]), 0);
+        assert_eq!(
+            verdict(check, [overtaken(), vec![asked()]].concat(), vec![found(9)]),
+            0
+        );
+        assert_eq!(
+            verdict(check, [overtaken(), vec![asked()]].concat(), vec![found(5)]),
+            1
+        );
     }
 }

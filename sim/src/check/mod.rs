@@ -6,11 +6,15 @@
 
 mod changed_record;
 mod commit_regression;
+mod double_owner;
 mod duplicate_write;
 mod inconsistent_offset;
 mod lost_write;
 mod reordered_write;
+mod skipped_read;
+mod stale_commit;
 mod stuck_operation;
+mod unseen_record;
 mod vanished_read;
 
 use std::{collections::BTreeMap, fmt};
@@ -44,14 +48,18 @@ pub struct History<'a> {
 type Checker = fn(&History<'_>) -> Vec<String>;
 
 /// Every invariant, by name.
-pub const INVARIANTS: [(&str, Checker); 8] = [
+pub const INVARIANTS: [(&str, Checker); 12] = [
     ("lost_write", lost_write::check),
     ("duplicate_write", duplicate_write::check),
     ("reordered_write", reordered_write::check),
     ("changed_record", changed_record::check),
     ("vanished_read", vanished_read::check),
     ("inconsistent_offset", inconsistent_offset::check),
+    ("skipped_read", skipped_read::check),
+    ("unseen_record", unseen_record::check),
     ("commit_regression", commit_regression::check),
+    ("stale_commit", stale_commit::check),
+    ("double_owner", double_owner::check),
     ("stuck_operation", stuck_operation::check),
 ];
 
@@ -146,6 +154,15 @@ mod fixture {
             partition: at(0),
             offset,
             contents,
+        }
+    }
+
+    pub(super) fn assigned(consumer: u32, generation: i32, partitions: &[i32]) -> Work {
+        Work::Assigned {
+            group: "g".into(),
+            consumer,
+            generation,
+            partitions: partitions.iter().copied().map(at).collect(),
         }
     }
 

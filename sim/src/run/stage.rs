@@ -18,6 +18,7 @@ use crate::{
     server::Server,
     workload::{
         consumer::{self, ConsumerPlan},
+        member::{self, GroupProgress, MemberPlan},
         producer::{self, ProducerPlan},
         raw::RawClient,
     },
@@ -26,8 +27,10 @@ use crate::{
 
 /// How long the broker may take to serve after its start, and an admin to be answered.
 const READY_PATIENCE: Duration = Duration::from_secs(120);
-/// The group of all consumers.
-const GROUP: &str = "readers";
+/// The group of all readers.
+const READERS: &str = "readers";
+/// The group that divides the partitions among its members.
+const MEMBERS: &str = "members";
 
 /// The nodes of a run. Clones are the same stage.
 #[derive(Clone)]
@@ -44,15 +47,34 @@ struct Inner {
     process_faults: AsyncMutex<()>,
     stop: watch::Sender<bool>,
     stop_consumers: watch::Sender<bool>,
+    progress: GroupProgress,
 }
 
 /// A client's node: what it runs is started again after each of its faults.
 struct Client {
     node: Node,
     index: u32,
-    produces: bool,
+    role: Role,
     lives: Mutex<u32>,
     done: watch::Sender<bool>,
+}
+
+/// What a client does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Produces,
+    Reads,
+    TakesPart,
+}
+
+impl Role {
+    fn of(node: &str) -> Self {
+        match node.trim_end_matches(|letter: char| letter.is_ascii_digit()) {
+            "producer" => Self::Produces,
+            "member" => Self::TakesPart,
+            _ => Self::Reads,
+        }
+    }
 }
 
 impl Stage {
@@ -60,12 +82,11 @@ impl Stage {
         let server = Server::new(&world, &scenario.cluster);
         let mut clients = BTreeMap::new();
         for name in scenario.node_names().into_iter().skip(1) {
-            let produces = name.starts_with("producer");
             let digits = name.trim_start_matches(|letter: char| !letter.is_ascii_digit());
             let client = Client {
                 node: world.add_node(&name, 0),
                 index: digits.parse().unwrap_or(0),
-                produces,
+                role: Role::of(&name),
                 lives: Mutex::new(0),
                 done: watch::channel(false).0,
             };
@@ -83,6 +104,7 @@ impl Stage {
             process_faults,
             stop,
             stop_consumers,
+            progress: GroupProgress::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -210,32 +232,47 @@ impl Stage {
         let bootstrap = self.server().bootstrap();
         let done = client.done.clone();
         let workload = &self.inner.scenario.workload;
-        let task = if client.produces {
-            let plan = ProducerPlan {
-                number,
-                bootstrap,
-                partitions: self.partitions(),
-                payload_bytes_max: u64::from(workload.payload_bytes_max),
-                pause_max: workload.pause_max.0,
-            };
-            let stop = self.inner.stop.subscribe();
-            producer::produce(io.clone(), recorder, plan, random, stop).boxed()
-        } else {
-            let readers = workload.consumers.max(1);
-            let own = |index: usize| index as u32 % readers == (client.index - 1) % readers;
-            let partitions = self.partitions().into_iter().enumerate();
-            let partitions = partitions
-                .filter(|(index, _)| own(*index))
-                .map(|(_, one)| one);
-            let partitions = partitions.collect();
-            let plan = ConsumerPlan {
-                number,
-                group: GROUP.into(),
-                bootstrap,
-                partitions,
-            };
-            let stop = self.inner.stop_consumers.subscribe();
-            consumer::consume(io.clone(), recorder, plan, random, stop).boxed()
+        let stop = match client.role {
+            Role::Produces => self.inner.stop.subscribe(),
+            Role::Reads | Role::TakesPart => self.inner.stop_consumers.subscribe(),
+        };
+        let task = match client.role {
+            Role::Produces => {
+                let plan = ProducerPlan {
+                    number,
+                    bootstrap,
+                    partitions: self.partitions(),
+                    payload_bytes_max: u64::from(workload.payload_bytes_max),
+                    pause_max: workload.pause_max.0,
+                };
+                producer::produce(io.clone(), recorder, plan, random, stop).boxed()
+            }
+            Role::Reads => {
+                let readers = workload.consumers.max(1);
+                let own = |index: usize| index as u32 % readers == (client.index - 1) % readers;
+                let partitions = self.partitions().into_iter().enumerate();
+                let partitions = partitions.filter(|(index, _)| own(*index));
+                let plan = ConsumerPlan {
+                    number,
+                    group: READERS.into(),
+                    bootstrap,
+                    partitions: partitions.map(|(_, one)| one).collect(),
+                };
+                consumer::consume(io.clone(), recorder, plan, random, stop).boxed()
+            }
+            Role::TakesPart => {
+                let topics = self.inner.scenario.topics.iter();
+                let plan = MemberPlan {
+                    // Room for many memberships of each life, apart from the readers' numbers.
+                    number: 1_000_000 + number * 1000,
+                    group: MEMBERS.into(),
+                    bootstrap,
+                    topics: topics.map(|topic| topic.name.clone()).collect(),
+                    assignors: workload.assignor.assignors(),
+                };
+                let progress = self.inner.progress.clone();
+                member::take_part(io.clone(), recorder, plan, progress, random, stop).boxed()
+            }
         };
         let task = async move {
             task.await;
@@ -291,16 +328,23 @@ impl Stage {
             return;
         }
         self.inner.stop.send_replace(true);
-        let produced = self.all_done(true);
+        let produced = self.all_done(|role| role == Role::Produces);
         if !self.in_time(within, produced).await {
             self.stuck(format!(
                 "a producer is not done {within:?} after the faults ended"
             ));
         }
-        // Readers get a while to see what was written last.
+        // Readers get a while to see what was written last, a group until it has read everything.
         self.world().clock().sleep(Duration::from_secs(3)).await;
+        if self.inner.scenario.workload.members > 0
+            && !self.in_time(within, self.group_has_read_everything()).await
+        {
+            self.stuck(format!(
+                "the members of {MEMBERS} have not read everything {within:?} after the faults ended"
+            ));
+        }
         self.inner.stop_consumers.send_replace(true);
-        let consumed = self.all_done(false);
+        let consumed = self.all_done(|role| role != Role::Produces);
         if !self.in_time(within, consumed).await {
             self.stuck(format!(
                 "a consumer is not done {within:?} after the faults ended"
@@ -311,15 +355,28 @@ impl Stage {
         }
     }
 
-    async fn all_done(&self, produces: bool) {
-        for client in self
-            .inner
-            .clients
-            .values()
-            .filter(|client| client.produces == produces)
-        {
+    async fn all_done(&self, wanted: fn(Role) -> bool) {
+        let clients = self.inner.clients.values();
+        for client in clients.filter(|client| wanted(client.role)) {
             // The sender lives as long as the stage.
             let _ = client.done.subscribe().wait_for(|done| *done).await;
+        }
+    }
+
+    async fn group_has_read_everything(&self) {
+        let clock = self.world().clock();
+        let io = self.inner.judge.start();
+        let mut raw = RawClient::new(io, self.server().bootstrap());
+        for partition in self.partitions() {
+            let end = loop {
+                match raw.fetch(&partition, 0, Duration::ZERO).await {
+                    Ok(page) => break page.high_watermark,
+                    Err(_) => clock.sleep(Duration::from_millis(500)).await,
+                }
+            };
+            while !self.inner.progress.has_reached(&partition, end) {
+                clock.sleep(Duration::from_millis(100)).await;
+            }
         }
     }
 
@@ -362,23 +419,34 @@ impl Stage {
                     offset,
                 },
             );
-            if self.inner.scenario.workload.consumers > 0 {
+            for group in self.groups() {
                 let offset = loop {
-                    match consumer::committed(&admin, GROUP, &partition).await {
+                    match consumer::committed(&admin, group, &partition).await {
                         Ok(offset) => break offset,
                         Err(_) => self.world().clock().sleep(Duration::from_millis(500)).await,
                     }
                 };
                 recorder.work(
                     judge,
-                    Work::FinalCommit {
-                        group: GROUP.into(),
-                        partition,
+                    Work::CommitFound {
+                        group: group.into(),
+                        consumer: 0,
+                        partition: partition.clone(),
                         offset,
                     },
                 );
             }
         }
+    }
+
+    /// The groups that commit in this run.
+    fn groups(&self) -> impl Iterator<Item = &'static str> {
+        let workload = &self.inner.scenario.workload;
+        let groups = [(READERS, workload.consumers), (MEMBERS, workload.members)];
+        groups
+            .into_iter()
+            .filter(|(_, size)| *size > 0)
+            .map(|(group, _)| group)
     }
 
     async fn in_time(&self, limit: Duration, future: impl Future<Output = ()>) -> bool {

@@ -80,8 +80,9 @@ pub async fn consume(
                         let (at, partition) = (offset.max(0), partition.clone());
                         recorder.work(
                             node,
-                            Work::FinalCommit {
+                            Work::CommitFound {
                                 group,
+                                consumer: plan.number,
                                 partition: partition.clone(),
                                 offset,
                             },
@@ -148,6 +149,7 @@ async fn send_commit(
         node,
         Work::CommitSent {
             group,
+            consumer: plan.number,
             commit,
             partition: partition.clone(),
             offset,

@@ -1,6 +1,7 @@
 //! Who produces and consumes in a run, and the records that they write and know again.
 
 pub mod consumer;
+pub mod member;
 pub mod payload;
 pub mod producer;
 pub mod raw;

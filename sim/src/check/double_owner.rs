@@ -1,0 +1,46 @@
+//! No double owner: in one generation of a group a partition belongs to one member.
+
+use std::collections::BTreeMap;
+
+use super::History;
+use crate::event::Work;
+
+pub(super) fn check(history: &History<'_>) -> Vec<String> {
+    let mut owners = BTreeMap::new();
+    let mut doubles = Vec::new();
+    for work in &history.work {
+        let Work::Assigned {
+            group,
+            consumer,
+            generation,
+            partitions,
+        } = work
+        else {
+            continue;
+        };
+        for partition in partitions.iter().filter(|_| *generation >= 0) {
+            let owner = *owners
+                .entry((group, generation, partition))
+                .or_insert(consumer);
+            if owner != consumer {
+                doubles.push(format!(
+                    "{partition} belongs to consumers {owner} and {consumer} in generation {generation} of {group}"
+                ));
+            }
+        }
+    }
+    doubles
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture::*, check};
+
+    #[test]
+    fn a_partition_with_two_owners_in_one_generation_is_found() {
+        let one = || vec![assigned(1, 4, &[0]), assigned(2, 4, &[1])];
+        assert_eq!(verdict(check, one(), vec![]), 0);
+        assert_eq!(verdict(check, one(), vec![assigned(2, 5, &[0, 1])]), 0);
+        assert_eq!(verdict(check, one(), vec![assigned(2, 4, &[0, 1])]), 1);
+    }
+}

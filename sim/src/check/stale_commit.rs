@@ -1,0 +1,74 @@
+//! No stale commit: once a partition has a new owner, what the old one sends is not accepted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::History;
+use crate::event::Work;
+
+pub(super) fn check(history: &History<'_>) -> Vec<String> {
+    let mut owners = BTreeMap::new();
+    let mut late = BTreeMap::new();
+    let mut told = BTreeSet::new();
+    let mut stale = Vec::new();
+    for work in &history.work {
+        match work {
+            Work::Assigned {
+                group,
+                consumer,
+                partitions,
+                ..
+            } => {
+                for partition in partitions {
+                    owners.insert((group, partition), consumer);
+                }
+            }
+            Work::CommitSent {
+                group,
+                consumer,
+                commit,
+                partition,
+                offset,
+            } => {
+                if let Some(owner) = owners.get(&(group, partition))
+                    && *owner != consumer
+                {
+                    late.insert(commit, (consumer, partition, offset, *owner));
+                }
+            }
+            Work::CommitAcknowledged { commit } if told.insert(commit) => {
+                if let Some((consumer, partition, offset, owner)) = late.get(commit) {
+                    stale.push(format!(
+                        "consumer {consumer} was told that {partition} is committed at {offset}, which consumer {owner} held before it sent that"
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    stale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture::*, check};
+    use crate::event::Work;
+
+    #[test]
+    fn a_commit_sent_after_the_partition_went_to_another_and_accepted_is_found() {
+        let sent = || Work::CommitSent {
+            group: "g".into(),
+            consumer: 1,
+            commit: 7,
+            partition: at(0),
+            offset: 5,
+        };
+        let answered = || vec![Work::CommitAcknowledged { commit: 7 }];
+        let mine = || vec![assigned(1, 1, &[0]), sent()];
+        assert_eq!(verdict(check, mine(), answered()), 0);
+        let overtaken = [mine(), vec![assigned(2, 2, &[0])]].concat();
+        assert_eq!(verdict(check, overtaken, answered()), 0);
+        let late = || vec![assigned(1, 1, &[0]), assigned(2, 2, &[0]), sent()];
+        assert_eq!(verdict(check, late(), vec![]), 0);
+        assert_eq!(verdict(check, late(), answered()), 1);
+    }
+}

@@ -1,0 +1,64 @@
+//! No record for ever unseen: what is in the log at the end was handed to some member of every group
+//! that was given the time to read it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::History;
+use crate::event::Work;
+
+pub(super) fn check(history: &History<'_>) -> Vec<String> {
+    let mut members: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for work in &history.work {
+        match work {
+            Work::Assigned {
+                group, consumer, ..
+            } => {
+                members.entry(group).or_default().insert(consumer);
+            }
+            Work::Read {
+                consumer,
+                partition,
+                offset,
+                ..
+            } => {
+                seen.insert((partition, offset, consumer));
+            }
+            _ => {}
+        }
+    }
+    let mut unseen = Vec::new();
+    for (group, members) in members {
+        for (partition, log) in &history.logs {
+            let was_seen = |offset| {
+                seen.range((*partition, offset, &0)..=(*partition, offset, &u32::MAX))
+                    .any(|(_, _, consumer)| members.contains(consumer))
+            };
+            for (offset, contents) in log.iter().filter(|(offset, _)| !was_seen(*offset)) {
+                unseen.push(format!(
+                    "no member of {group} was handed {contents}, which is in {partition} at {offset}"
+                ));
+            }
+        }
+    }
+    unseen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture::*, check};
+
+    #[test]
+    fn a_record_that_no_member_was_handed_is_found() {
+        let member = || assigned(1, 1, &[0]);
+        let log = || log(&[0, 1]);
+        assert_eq!(verdict(check, vec![read(0, 0)], log()), 0, "no group");
+        assert_eq!(
+            verdict(check, vec![member(), read(1, 1), read(0, 0)], log()),
+            0
+        );
+        assert_eq!(verdict(check, vec![member(), read(0, 0)], log()), 1);
+        let stranger = vec![assigned(2, 1, &[0]), read(0, 0), read(1, 1)];
+        assert_eq!(verdict(check, stranger, log()), 2);
+    }
+}
