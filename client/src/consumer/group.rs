@@ -45,9 +45,15 @@ pub(super) async fn run<I: Io>(client: Client<I>, inner: Arc<Inner>, group: Str)
             break;
         }
         let now = task.client.io.now().monotonic;
-        let action = lock(&task.inner.state).member.next(now);
-        // A rebalance may wait for the application now.
-        task.inner.poll_wake.notify_one();
+        let (action, waits_for_poll) = {
+            let mut state = lock(&task.inner.state);
+            let action = state.member.next(now);
+            (action, state.member.pending().is_some())
+        };
+        // Only then: a poll that is woken wakes this task, and the two would never rest.
+        if waits_for_poll {
+            task.inner.poll_wake.notify_one();
+        }
         if let Action::Wait(until) = action {
             task.wait(until).await;
             continue;
@@ -64,6 +70,7 @@ pub(super) async fn run<I: Io>(client: Client<I>, inner: Arc<Inner>, group: Str)
                 let wait = task.client.retry_wait(failures);
                 failures = failures.saturating_add(1);
                 task.failed(error, wait);
+                task.inner.poll_wake.notify_one();
             }
         }
     }

@@ -108,10 +108,10 @@ impl Member {
         self.polled_at = now;
     }
 
-    /// The application polls.
-    pub(crate) fn polled(&mut self, now: Instant) {
+    /// The application polls. True if that gives the task something to do.
+    pub(crate) fn polled(&mut self, now: Instant) -> bool {
         self.polled_at = now;
-        self.asleep = false;
+        std::mem::take(&mut self.asleep)
     }
 
     /// What the application must do first.
@@ -382,7 +382,8 @@ mod tests {
         assert_eq!(member.pending().unwrap().lost, partitions(&[0]));
         let pending = member.pending().cloned().unwrap();
         member.rebalanced(&pending);
-        member.polled(late);
+        assert!(member.polled(late));
+        assert!(!member.polled(late));
         assert_eq!(member.next(late), Action::Join);
     }
 

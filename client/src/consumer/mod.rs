@@ -303,7 +303,7 @@ impl<I: Io> Consumer<I> {
         }
         {
             let mut state = lock(&self.inner.state);
-            state.member.polled(now);
+            let mut wakes = state.member.polled(now);
             let metadata = self.client.metadata();
             let changed = |counts: &BTreeMap<Str, i32>| {
                 counts.iter().any(|(topic, count)| {
@@ -314,6 +314,10 @@ impl<I: Io> Consumer<I> {
             if state.led_counts.as_ref().is_some_and(changed) {
                 state.led_counts = None;
                 state.member.request_rejoin();
+                wakes = true;
+            }
+            if wakes {
+                self.inner.group_wake.notify_one();
             }
         }
         loop {
@@ -330,7 +334,6 @@ impl<I: Io> Consumer<I> {
             lock(&self.inner.state).member.rebalanced(&pending);
             self.inner.group_wake.notify_one();
         }
-        self.inner.group_wake.notify_one();
     }
 
     async fn rebalance(&mut self, change: &Rebalance) {
