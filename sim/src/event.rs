@@ -77,6 +77,11 @@ impl fmt::Display for Contents {
 /// What happened to a process, a disk or a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum What {
+    /// The run began. Standard maps iterate by a seed that must follow from the run's.
+    RunStarted {
+        /// What a standard hasher makes of nothing.
+        hash: u64,
+    },
     /// A process began; its node has had so many before it.
     ProcessStarted(u32),
     /// The broker of the process serves.
@@ -126,6 +131,8 @@ pub enum What {
         at: u64,
         /// How many there were.
         len: u64,
+        /// Their digest.
+        digest: u64,
     },
     /// A file was cut or extended.
     DiskTruncate {
@@ -163,6 +170,8 @@ pub enum What {
         connection: u64,
         /// How many.
         len: u64,
+        /// Their digest.
+        digest: u64,
     },
     /// Bytes were taken from a connection.
     Received {
@@ -300,6 +309,22 @@ pub enum Work {
     },
     /// At the end: a partition was read to its end; the next offset is this.
     FinalEnd {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Its end offset.
+        offset: i64,
+    },
+    /// After the last act: a record of the log, read once more.
+    Again {
+        /// Where.
+        partition: TopicPartition,
+        /// At which offset.
+        offset: i64,
+        /// What it held.
+        contents: Contents,
+    },
+    /// After the last act: a partition was read once more to its end; the next offset is this.
+    AgainEnd {
         /// Which partition.
         partition: TopicPartition,
         /// Its end offset.

@@ -2,13 +2,15 @@
 //!
 //! The broker starts, topics are made, the workload goes on while faults come and go; then every
 //! fault is healed, the workload is told to end and has a stated time for it, and the logs and
-//! commits are read with nothing else going on. The checkers judge what was recorded.
+//! commits are read with nothing else going on. Last, the broker loses power (some stop or kill it
+//! first), and what was read must be there again. The checkers judge what was recorded.
 
 mod faults;
 mod stage;
 
 use std::{
     collections::BTreeMap,
+    hash::BuildHasher,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
@@ -18,7 +20,7 @@ use madsim::runtime::Runtime;
 use self::stage::Stage;
 use crate::{
     check::{self, History, Violation},
-    event::{Recorder, What, Work},
+    event::{NodeId, Recorder, What, Work},
     scenario::Scenario,
     timeline,
     world::World,
@@ -57,6 +59,10 @@ pub fn run(scenario: &Scenario, seed: u64, keep_all: bool) -> Outcome {
         runtime.block_on(async {
             let world = World::new(seed, keep_all);
             recorder = Some(world.recorder().clone());
+            let hash = std::hash::RandomState::new().hash_one(0);
+            world
+                .recorder()
+                .record(NodeId::WORLD, What::RunStarted { hash });
             Stage::new(world, scenario.clone()).play().await;
         });
     }));

@@ -305,17 +305,14 @@ impl Scenario {
         if kinds.is_empty() {
             kinds.push(K::PowerLoss);
         }
-        let mut config = BTreeMap::new();
-        if random.chance(1, 2) {
-            let bytes = random.within(16..=200) * 1024;
-            config.insert(
-                "segment.bytes".to_owned(),
-                bytes.max(1024 * 1024).to_string(),
-            );
-        }
+        let config = Self::drawn_topic_config(&mut random);
+        let cluster = Cluster {
+            config: Self::drawn_broker_config(&mut random),
+            ..Cluster::default()
+        };
         let partitions = i32::try_from(random.within(1..=4)).unwrap_or(1);
         Self {
-            cluster: Cluster::default(),
+            cluster,
             topics: vec![Topic {
                 name: "events".to_owned(),
                 partitions,
@@ -341,6 +338,37 @@ impl Scenario {
             }),
             expect: Expect::default(),
         }
+    }
+
+    /// Small segments and dense indexes make common what a large log meets once a day.
+    fn drawn_topic_config(random: &mut SimRandom) -> BTreeMap<String, String> {
+        let mut config = BTreeMap::new();
+        let mut set = |key: &str, value: u64| config.insert(key.to_owned(), value.to_string());
+        if random.chance(1, 2) {
+            set("internal.segment.bytes", random.within(6..=200) * 1024);
+        }
+        if random.chance(1, 2) {
+            set("index.interval.bytes", random.pick(&[64, 512, 4096]));
+        }
+        if random.chance(1, 4) {
+            set("segment.ms", random.within(300..=4000));
+        }
+        config
+    }
+
+    /// Checkpoints within the run, so that recovery begins at them.
+    fn drawn_broker_config(random: &mut SimRandom) -> BTreeMap<String, String> {
+        let mut config = BTreeMap::new();
+        if random.chance(1, 2) {
+            let interval = random.within(200..=5000).to_string();
+            for key in [
+                "log.flush.offset.checkpoint.interval.ms",
+                "log.flush.start.offset.checkpoint.interval.ms",
+            ] {
+                config.insert(key.to_owned(), interval.clone());
+            }
+        }
+        config
     }
 
     /// All faults in order of time, those of the chaos drawn.

@@ -22,6 +22,7 @@ pub fn line(recording: &Recording, event: &Event) -> String {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::RunStarted { hash } => write!(f, "run started ({hash:016x})"),
             Self::ProcessStarted(number) => write!(f, "process {number} starts"),
             Self::ProcessReady => write!(f, "ready"),
             Self::ProcessFailed(error) => write!(f, "process failed: {error}"),
@@ -37,14 +38,16 @@ impl fmt::Display for What {
             Self::Fault(fault) => write!(f, "FAULT {fault}"),
             Self::DiskName { operation, path } => write!(f, "{operation} {path}"),
             Self::DiskWrite { inode, at, len, .. } => write!(f, "write i{inode} {at}+{len}"),
-            Self::DiskRead { inode, at, len } => write!(f, "read i{inode} {at}+{len}"),
+            Self::DiskRead { inode, at, len, .. } => write!(f, "read i{inode} {at}+{len}"),
             Self::DiskTruncate { inode, len } => write!(f, "truncate i{inode} to {len}"),
             Self::DiskSync { inode, len } => write!(f, "synced i{inode} to {len}"),
             Self::DiskError { operation, error } => write!(f, "DISK ERROR {operation}: {error}"),
             Self::Connecting(to) => write!(f, "connect to {to}"),
             Self::Connected { connection } => write!(f, "c{connection} connected"),
             Self::ConnectFailed(error) => write!(f, "connect failed: {error}"),
-            Self::Sent { connection, len } => write!(f, "c{connection} sent {len}"),
+            Self::Sent {
+                connection, len, ..
+            } => write!(f, "c{connection} sent {len}"),
             Self::Received { connection, len } => write!(f, "c{connection} received {len}"),
             Self::Ended { connection, how } => write!(f, "c{connection} {how}"),
             Self::Work(work) => work.fmt(f),
@@ -142,6 +145,14 @@ impl fmt::Display for Work {
                 write!(f, "found committed for {group}: {partition} at {offset}")
             }
             Self::FinalEnd { partition, offset } => write!(f, "final end of {partition}: {offset}"),
+            Self::Again {
+                partition,
+                offset,
+                contents,
+            } => {
+                write!(f, "again {partition} at {offset}: {contents}")
+            }
+            Self::AgainEnd { partition, offset } => write!(f, "again end of {partition}: {offset}"),
             Self::Stuck(text) => write!(f, "STUCK {text}"),
         }
     }

@@ -1,7 +1,14 @@
-//! `cargo xtask test`: every test of the workspace, then the simulator's bounded run.
+//! `cargo xtask test`: every test of the workspace, every scenario, then the simulator's bounded run.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "the scenarios' names are the command's output"
+)]
+
+use std::{fs, process::Command};
 
 use crate::{
-    process::{self, Failure, cargo},
+    process::{self, Failure, cargo, root},
     sim,
 };
 
@@ -9,6 +16,30 @@ const USAGE: &str = "usage: cargo xtask test [--seeds N] [--no-sim]";
 
 /// Seeds of an ordinary run: a few minutes on two cores.
 const SEEDS: u32 = 200;
+
+/// Seeds that are run twice: the same history both times.
+const TWICE: &str = "20";
+
+/// Runs every story that is shipped, in a process of its own.
+fn scenarios() -> Result<(), Failure> {
+    let simulator = sim::build()?;
+    let folder = root().join("scenarios");
+    let failed = |error| Failure::Start(folder.display().to_string(), error);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|end| end == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    for file in &files {
+        println!("-- {}", file.display());
+        process::run(Command::new(&simulator).arg("run").arg(file))?;
+    }
+    println!("{} passed, 0 failed", files.len());
+    Ok(())
+}
 
 /// Runs the tests, then the simulator.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -28,7 +59,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     process::run(cargo().args(["test", "--workspace"]))?;
     if sim {
         sim::run(&["test".to_owned()])?;
-        sim::run(&["fuzz".to_owned(), "--seeds".to_owned(), seeds.to_string()])?;
+        scenarios()?;
+        let fuzz = |words: &[&str]| {
+            let words = ["fuzz"].iter().chain(words).map(|&word| word.to_owned());
+            sim::run(&words.collect::<Vec<_>>())
+        };
+        fuzz(&["--seeds", &seeds.to_string()])?;
+        fuzz(&["--seeds", TWICE, "--twice"])?;
     }
     Ok(())
 }

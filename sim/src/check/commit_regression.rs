@@ -84,6 +84,14 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                         "{group} has committed {partition} at one of {possible:?}; it is found at {offset}"
                     ));
                 }
+                if *consumer == 0 {
+                    // Who is no consumer looks at the end, with nothing under way.
+                    writes.retain(|write| write.offset == *offset);
+                    writes
+                        .iter_mut()
+                        .for_each(|write| write.acknowledged = Some(at));
+                    continue;
+                }
                 let owner = owners.get(&(group, partition));
                 let overtaken =
                     |since| owner.is_some_and(|(at, owner)| *at > since && *owner != consumer);
@@ -162,6 +170,19 @@ mod tests {
         assert_eq!(verdict(check, two(), vec![found(-1)]), 1);
         assert_eq!(verdict(check, two(), vec![acknowledged(2), found(5)]), 1);
         assert_eq!(verdict(check, two(), vec![acknowledged(2), found(9)]), 0);
+    }
+
+    #[test]
+    fn what_was_found_with_nothing_under_way_is_found_again() {
+        let at_the_end = |offset| Work::CommitFound {
+            group: "g".into(),
+            consumer: 0,
+            partition: at(0),
+            offset,
+        };
+        let before = || vec![sent(1, 5), acknowledged(1), sent(2, 9), at_the_end(9)];
+        assert_eq!(verdict(check, before(), vec![at_the_end(9)]), 0);
+        assert_eq!(verdict(check, before(), vec![at_the_end(5)]), 1);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod skipped_read;
 mod stale_commit;
 mod stuck_operation;
 mod unseen_record;
+mod unstable_end;
 mod vanished_read;
 
 use std::{collections::BTreeMap, fmt};
@@ -48,7 +49,7 @@ pub struct History<'a> {
 type Checker = fn(&History<'_>) -> Vec<String>;
 
 /// Every invariant, by name.
-pub const INVARIANTS: [(&str, Checker); 12] = [
+pub const INVARIANTS: [(&str, Checker); 13] = [
     ("lost_write", lost_write::check),
     ("duplicate_write", duplicate_write::check),
     ("reordered_write", reordered_write::check),
@@ -60,6 +61,7 @@ pub const INVARIANTS: [(&str, Checker); 12] = [
     ("commit_regression", commit_regression::check),
     ("stale_commit", stale_commit::check),
     ("double_owner", double_owner::check),
+    ("unstable_end", unstable_end::check),
     ("stuck_operation", stuck_operation::check),
 ];
 

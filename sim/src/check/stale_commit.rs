@@ -15,11 +15,15 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
             Work::Assigned {
                 group,
                 consumer,
+                generation,
                 partitions,
-                ..
             } => {
                 for partition in partitions {
-                    owners.insert((group, partition), consumer);
+                    // Who was stalled may tell of an earlier generation later.
+                    let owner = owners
+                        .entry((group, partition))
+                        .or_insert((*generation, consumer));
+                    *owner = (*owner).max((*generation, consumer));
                 }
             }
             Work::CommitSent {
@@ -29,7 +33,7 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                 partition,
                 offset,
             } => {
-                if let Some(owner) = owners.get(&(group, partition))
+                if let Some((_, owner)) = owners.get(&(group, partition))
                     && *owner != consumer
                 {
                     late.insert(commit, (consumer, partition, offset, *owner));
@@ -70,5 +74,7 @@ mod tests {
         let late = || vec![assigned(1, 1, &[0]), assigned(2, 2, &[0]), sent()];
         assert_eq!(verdict(check, late(), vec![]), 0);
         assert_eq!(verdict(check, late(), answered()), 1);
+        let told_late = vec![assigned(1, 3, &[0]), assigned(2, 2, &[0]), sent()];
+        assert_eq!(verdict(check, told_late, answered()), 0);
     }
 }

@@ -100,6 +100,7 @@ impl File for SimFile {
                     inode,
                     at,
                     len: bytes.len() as u64,
+                    digest: digest(&[&bytes]),
                 });
                 Ok(bytes)
             })

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    io::{Error, ErrorKind, Result},
+    io::{Error, ErrorKind, IoSlice, Result},
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
@@ -13,7 +13,7 @@ use ottla_io::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{SimNet, pipe::Found, state::Link};
-use crate::{clock::Sleep, event::What};
+use crate::{clock::Sleep, event::What, hash::digest};
 
 /// A connection's end.
 #[derive(Debug)]
@@ -226,11 +226,29 @@ impl AsyncWrite for SimStream {
                     self.net.record(What::Sent {
                         connection: self.number,
                         len: *len as u64,
+                        digest: digest(&[&buffer[..*len]]),
                     });
                 }
                 Poll::Ready(result)
             }
         }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        // All at once, so that a partial write ends anywhere in any of them.
+        let joined: Vec<u8> = slices
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect();
+        self.poll_write(cx, &joined)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {

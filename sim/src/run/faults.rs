@@ -128,25 +128,33 @@ impl Stage {
         // One thing at a time happens to a process: the next waits until it is up again.
         let _up = self.process_faults().lock().await;
         let server = self.server();
+        // What waited for the one before would always hit the start: rather some way into it.
+        let mut random = self.world().random(&format!("delay of {:?}", fault.at));
+        if random.chance(1, 2) {
+            let longest = random.pick(&[100, 1_000, 10_000, 100_000]);
+            self.world().clock().sleep(random.micros(0..=longest)).await;
+        }
         match fault.fault {
             FaultKind::Kill => server.kill(),
-            FaultKind::Stop => {
-                let clock = self.world().clock();
-                let stopped = std::pin::pin!(server.stop());
-                let patience = clock.sleep(STOP_PATIENCE);
-                if let futures_util::future::Either::Right(_) =
-                    futures_util::future::select(stopped, patience).await
-                {
-                    let text = format!("the broker did not stop within {STOP_PATIENCE:?}");
-                    self.world()
-                        .recorder()
-                        .record(server.node().id(), What::Violation(text));
-                    server.kill();
-                }
-            }
+            FaultKind::Stop => self.stop_server().await,
             _ => server.lose_power(),
         }
         self.world().clock().sleep(fault.lasts.0).await;
         server.start();
+    }
+
+    /// Stops the broker as an operator does, who kills it when it takes too long.
+    pub(super) async fn stop_server(&self) {
+        let server = self.server();
+        let stopped = std::pin::pin!(server.stop());
+        let patience = self.world().clock().sleep(STOP_PATIENCE);
+        if let futures_util::future::Either::Right(_) =
+            futures_util::future::select(stopped, patience).await
+        {
+            let text = format!("the broker did not stop within {STOP_PATIENCE:?}");
+            let recorder = self.world().recorder();
+            recorder.record(server.node().id(), What::Violation(text));
+            server.kill();
+        }
     }
 }

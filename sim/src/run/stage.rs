@@ -20,7 +20,7 @@ use crate::{
         consumer::{self, ConsumerPlan},
         member::{self, GroupProgress, MemberPlan},
         producer::{self, ProducerPlan},
-        raw::RawClient,
+        raw::{Fetched, RawClient},
     },
     world::{Node, World},
 };
@@ -65,6 +65,41 @@ enum Role {
     Produces,
     Reads,
     TakesPart,
+}
+
+/// Which of the two last readings of everything.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// With nothing else going on: what the checkers take for the truth.
+    Final,
+    /// After one more loss of power.
+    Again,
+}
+
+impl Reading {
+    fn record(self, partition: &TopicPartition, fetched: Fetched) -> Work {
+        let (partition, offset, contents) = (partition.clone(), fetched.offset, fetched.contents);
+        match self {
+            Self::Final => Work::Final {
+                partition,
+                offset,
+                contents,
+            },
+            Self::Again => Work::Again {
+                partition,
+                offset,
+                contents,
+            },
+        }
+    }
+
+    fn end(self, partition: &TopicPartition, offset: i64) -> Work {
+        let partition = partition.clone();
+        match self {
+            Self::Final => Work::FinalEnd { partition, offset },
+            Self::Again => Work::AgainEnd { partition, offset },
+        }
+    }
 }
 
 impl Role {
@@ -151,7 +186,9 @@ impl Stage {
                 self.start_client(client);
             }
             self.trouble().await;
-            self.finish().await;
+            if self.finish().await {
+                self.last_act().await;
+            }
         }
         watcher.abort();
     }
@@ -321,11 +358,11 @@ impl Stage {
         self.heal();
     }
 
-    /// Everything outstanding ends; then the logs and commits are read.
-    async fn finish(&self) {
+    /// Everything outstanding ends; then the logs and commits are read. False if they cannot be.
+    async fn finish(&self) -> bool {
         let within = self.inner.scenario.expect.within.0;
         if !self.wait_until_ready().await {
-            return;
+            return false;
         }
         self.inner.stop.send_replace(true);
         let produced = self.all_done(|role| role == Role::Produces);
@@ -350,9 +387,33 @@ impl Stage {
                 "a consumer is not done {within:?} after the faults ended"
             ));
         }
-        if !self.in_time(within, self.read_everything()).await {
+        self.read_in_time(Reading::Final).await
+    }
+
+    /// The broker goes down once more with nothing under way: what was read must be there again.
+    async fn last_act(&self) {
+        let mut random = self.world().random("last act");
+        let _up = self.process_faults().lock().await;
+        match random.index(3) {
+            0 => self.server().kill(),
+            1 => self.stop_server().await,
+            _ => {}
+        }
+        self.server().lose_power();
+        self.world().clock().sleep(Duration::from_millis(500)).await;
+        self.server().start();
+        if self.wait_until_ready().await {
+            self.read_in_time(Reading::Again).await;
+        }
+    }
+
+    async fn read_in_time(&self, reading: Reading) -> bool {
+        let within = self.inner.scenario.expect.within.0;
+        let read = self.in_time(within, self.read_everything(reading)).await;
+        if !read {
             self.stuck(format!("the logs cannot be read within {within:?}"));
         }
+        read
     }
 
     async fn all_done(&self, wanted: fn(Role) -> bool) {
@@ -380,7 +441,7 @@ impl Stage {
         }
     }
 
-    async fn read_everything(&self) {
+    async fn read_everything(&self, reading: Reading) {
         let recorder = self.world().recorder();
         let judge = self.inner.judge.id();
         let io = self.inner.judge.start();
@@ -396,29 +457,14 @@ impl Stage {
                     continue;
                 };
                 for fetched in &page.records {
-                    let (offset, contents) = (fetched.offset, fetched.contents);
-                    let partition = partition.clone();
-                    recorder.work(
-                        judge,
-                        Work::Final {
-                            partition,
-                            offset,
-                            contents,
-                        },
-                    );
+                    recorder.work(judge, reading.record(&partition, *fetched));
                 }
                 offset = page.next_offset;
                 if offset >= page.high_watermark {
                     break;
                 }
             }
-            recorder.work(
-                judge,
-                Work::FinalEnd {
-                    partition: partition.clone(),
-                    offset,
-                },
-            );
+            recorder.work(judge, reading.end(&partition, offset));
             for group in self.groups() {
                 let offset = loop {
                     match consumer::committed(&admin, group, &partition).await {

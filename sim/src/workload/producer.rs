@@ -7,6 +7,7 @@ use ottla_client::{
     producer::{Producer, Record},
 };
 use ottla_io::{Clock, Spawn};
+use ottla_wire::records::Compression;
 use tokio::sync::{Semaphore, watch};
 
 use super::payload;
@@ -56,6 +57,14 @@ pub async fn produce(
     let node = io.process().node();
     let producer = Producer::builder(io.clone(), [&plan.bootstrap])
         .client(impatient("producer"))
+        .compression(random.pick(&[
+            Compression::None,
+            Compression::None,
+            Compression::Lz4,
+            Compression::Zstd,
+            Compression::Gzip,
+            Compression::Snappy,
+        ]))
         .linger(Duration::from_millis(random.pick(&[0, 5, 30])))
         .delivery_timeout(Duration::from_secs(150))
         .max_block(Duration::from_secs(150))
