@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a clock, draws a random number, opens a file or a socket, or starts a task:
 //! the crate is `#![no_std]`, so the compiler keeps all of that out, and `core/clippy.toml` bans
-//! what is left. Every machine has one shape: it takes one input at a given [`time::Now`] and
+//! what is left. The machines have one shape: each takes one input at a given [`time::Now`] and
 //! pushes what must happen into an output list, in durability order. The driver (in `server/`)
 //! carries those outputs to an `ottla-io` backend, real or simulated, and feeds back what came of
 //! them.

@@ -1,9 +1,9 @@
-//! Every bound of the core, each with its reason, in one place.
+//! The bounds, each with its reason, in one place.
 //!
 //! A limit here is one that a peer, a file or a long run could otherwise push without end. What an
-//! operator may set (segment size, retention, ...) is configuration and lives in
-//! [`crate::log::LogConfig`]; its permitted range is here. The relations between limits are asserted
-//! when the crate is compiled.
+//! operator may set (segment size, retention, ...) is configuration: it and its permitted range are
+//! in the tables of [`crate::config`]. The relations between limits are asserted when the crate is
+//! compiled.
 
 /// Bytes of a record batch's header, up to and including its record count.
 pub const BATCH_HEADER_BYTES: usize = 61;
@@ -70,10 +70,9 @@ pub const INDEX_FILE_BYTES_MAX: u64 = 16 << 20;
 /// small enough that parallel recovery of many partitions stays within memory.
 pub const SCAN_CHUNK_BYTES: usize = 1 << 20;
 
-/// Bytes of a batch beyond which a scan checks its CRC without holding it whole is not needed: the
-/// length field is `i32`, but a batch larger than a request can never have been accepted, so larger
-/// lengths are taken for damage. Kafka's `socket.request.max.bytes` is 100 MiB by default; this is
-/// the largest value it may be set to here.
+/// The largest batch that a scan of a log believes in: the length field is an `i32`, but a batch
+/// comes in a request, and Kafka takes none above `socket.request.max.bytes` (100 MiB by default), so
+/// that a larger length is taken for damage.
 pub const BATCH_BYTES_MAX: usize = 1 << 30;
 
 /// Bytes of a checkpoint file that are read. A line is at most about 300 bytes (a topic of 249

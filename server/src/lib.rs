@@ -1,6 +1,6 @@
 //! The broker: wiring between sockets, the machines of `ottla-core`, and a backend of `ottla-io`.
 //!
-//! No decision is made here. [`net`] turns bytes into frames, [`dispatch`] frames into typed
+//! What must hold across crashes and peers is decided in `ottla-core`, not here. [`net`] turns bytes into frames, [`dispatch`] frames into typed
 //! requests and back, [`handlers`] ask [`storage`] and the other drivers, and [`broker`] puts them
 //! together. The binary (`main.rs`) adds the command line and the real backend; the simulator
 //! starts the same [`broker::Broker`] on its own.

@@ -13,6 +13,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     run::{self, Outcome},
@@ -91,6 +92,13 @@ pub fn main() -> ExitCode {
         },
         Command::Replay { file, seed } => {
             let seed = seed.unwrap_or(1);
+            // The broker's own words go to standard error, beside the timeline: RUST_LOG says which.
+            let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+            tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_writer(std::io::stderr)
+                .without_time()
+                .init();
             let scenario = match file.as_deref().map(read) {
                 None => Scenario::drawn(seed),
                 Some(Ok(scenario)) => scenario,

@@ -1,8 +1,8 @@
 //! `cargo xtask tidy`, also a test: what neither the compiler nor clippy can hold.
 //!
-//! Each rule is a function from a file to findings, with its reason beside it. Ratchets (long files,
-//! long functions) name what is over the bound and why; an entry that is no longer needed is a
-//! finding too, so the lists only shrink.
+//! Each rule is a function from a file to findings, with its reason beside it. The ratchet for long
+//! files names what is over the bound and why; an entry that is no longer needed is a finding too, so
+//! the list only shrinks.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -18,7 +18,7 @@ use crate::{
     server::Server,
     workload::{
         consumer::{self, ConsumerPlan},
-        member::{self, GroupProgress, MemberPlan},
+        member::{self, GroupProgress, MemberPlan, Signals},
         producer::{self, ProducerPlan},
         raw::{Fetched, RawClient},
     },
@@ -27,6 +27,9 @@ use crate::{
 
 /// How long the broker may take to serve after its start, and an admin to be answered.
 const READY_PATIENCE: Duration = Duration::from_secs(120);
+/// How long a group may take to settle and read the rest: a session, a rebalance that waits for a
+/// stalled member, and as much again, several times over.
+const GROUP_PATIENCE: Duration = Duration::from_secs(60);
 /// The group of all readers.
 const READERS: &str = "readers";
 /// The group that divides the partitions among its members.
@@ -308,7 +311,11 @@ impl Stage {
                     assignors: workload.assignor.assignors(),
                 };
                 let progress = self.inner.progress.clone();
-                member::take_part(io.clone(), recorder, plan, progress, random, stop).boxed()
+                let signals = Signals {
+                    settle: self.inner.stop.subscribe(),
+                    stop,
+                };
+                member::take_part(io.clone(), recorder, plan, progress, random, signals).boxed()
             }
         };
         let task = async move {
@@ -364,6 +371,11 @@ impl Stage {
         if !self.wait_until_ready().await {
             return false;
         }
+        if self.inner.scenario.workload.members > 1 {
+            self.lose_a_member_for_good();
+            // Some of what is written now falls to its partitions.
+            self.world().clock().sleep(Duration::from_secs(1)).await;
+        }
         self.inner.stop.send_replace(true);
         let produced = self.all_done(|role| role == Role::Produces);
         if !self.in_time(within, produced).await {
@@ -374,10 +386,12 @@ impl Stage {
         // Readers get a while to see what was written last, a group until it has read everything.
         self.world().clock().sleep(Duration::from_secs(3)).await;
         if self.inner.scenario.workload.members > 0
-            && !self.in_time(within, self.group_has_read_everything()).await
+            && !self
+                .in_time(GROUP_PATIENCE, self.group_has_read_everything())
+                .await
         {
             self.stuck(format!(
-                "the members of {MEMBERS} have not read everything {within:?} after the faults ended"
+                "the members of {MEMBERS} have not read everything {GROUP_PATIENCE:?} after the last was written"
             ));
         }
         self.inner.stop_consumers.send_replace(true);
@@ -421,6 +435,14 @@ impl Stage {
         for client in clients.filter(|client| wanted(client.role)) {
             // The sender lives as long as the stage.
             let _ = client.done.subscribe().wait_for(|done| *done).await;
+        }
+    }
+
+    /// One that dies without a word and never comes back: the others must take over its part.
+    fn lose_a_member_for_good(&self) {
+        if let Some(client) = self.inner.clients.get("member1") {
+            client.node.kill();
+            client.done.send_replace(true);
         }
     }
 

@@ -67,6 +67,15 @@ impl GroupProgress {
     }
 }
 
+/// When a member changes its ways.
+#[derive(Clone, Debug)]
+pub struct Signals {
+    /// It stalls and leaves no more: the group is to settle.
+    pub settle: watch::Receiver<bool>,
+    /// It leaves for good.
+    pub stop: watch::Receiver<bool>,
+}
+
 /// Reads and commits as a member until told to stop.
 pub async fn take_part(
     io: SimIo,
@@ -74,10 +83,10 @@ pub async fn take_part(
     plan: MemberPlan,
     progress: GroupProgress,
     mut random: SimRandom,
-    stop: watch::Receiver<bool>,
+    signals: Signals,
 ) {
     let mut number = plan.number;
-    while !*stop.borrow() {
+    while !*signals.stop.borrow() {
         let config = ConsumerConfig {
             client: impatient("member"),
             group_id: Some((&*plan.group).into()),
@@ -102,9 +111,9 @@ pub async fn take_part(
             progress: progress.clone(),
             consumer,
         };
-        membership.last(&plan.topics, &mut random, &stop).await;
+        membership.last(&plan.topics, &mut random, &signals).await;
         number += 1;
-        if !*stop.borrow() {
+        if !*signals.stop.borrow() {
             io.sleep(random.micros(10_000..=3_000_000)).await;
         }
     }
@@ -119,12 +128,7 @@ struct Membership {
 }
 
 impl Membership {
-    async fn last(
-        mut self,
-        topics: &[String],
-        random: &mut SimRandom,
-        stop: &watch::Receiver<bool>,
-    ) {
+    async fn last(mut self, topics: &[String], random: &mut SimRandom, signals: &Signals) {
         self.consumer.set_rebalance_listener(self.notes.clone());
         if let Err(error) = self
             .consumer
@@ -133,11 +137,13 @@ impl Membership {
             self.notes.stuck(&format!("cannot subscribe: {error}"));
             return;
         }
-        let polls = random.pick(&[40, 400, 4000]);
-        for _ in 0..polls {
-            if *stop.borrow() {
+        let mut polls_left = random.pick(&[40_u32, 400, 4000]);
+        while !*signals.stop.borrow() {
+            let settles = *signals.settle.borrow();
+            if polls_left == 0 && !settles {
                 break;
             }
+            polls_left = polls_left.saturating_sub(1);
             let timeout = Duration::from_millis(random.pick(&[10, 50, 200]));
             match self.consumer.poll(timeout).await {
                 Ok(records) => self.took(&records),
@@ -153,7 +159,7 @@ impl Membership {
             if random.chance(1, 3) {
                 self.commit().await;
             }
-            if random.chance(1, 300) {
+            if random.chance(1, 300) && !settles {
                 // Long enough to be given up, now and then.
                 self.io.sleep(random.micros(100_000..=8_000_000)).await;
             }
