@@ -6,11 +6,12 @@
 //! 30 us) costs more than the call itself.
 //!
 //! The broker and the client never name tokio's runtime: a program's `main` calls [`run`], and gets
-//! the termination signals from [`RealIo::terminated`].
+//! the termination signals from [`RealIo::termination`].
 
 mod disk;
 mod file;
 mod net;
+mod termination;
 
 use std::{
     future::Future,
@@ -27,6 +28,7 @@ pub use self::{
     disk::{RealDisk, RealLock},
     file::{RealFile, RealMap},
     net::{RealListener, RealNet, RealStream},
+    termination::Termination,
 };
 use crate::{Clock, Io, Random, Spawn};
 
@@ -62,17 +64,13 @@ impl RealIo {
         }
     }
 
-    /// Completes at the first SIGTERM or SIGINT after the call.
-    pub async fn terminated(&self) -> io::Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-        }
+    /// Takes SIGTERM and SIGINT from now on. To be called before anything is begun that a signal
+    /// must not cut off, and once a process.
+    ///
+    /// # Errors
+    /// When the operating system takes no handler.
+    pub fn termination(&self) -> io::Result<Termination> {
+        Termination::new(&self.node.runtime)
     }
 }
 

@@ -78,6 +78,8 @@ pub(crate) fn run(args: ConsumeArgs) -> ExitCode {
             ..ConsumerConfig::default()
         };
         config.client.allow_auto_create_topics = false;
+        // From here on there are offsets to commit and a group to leave.
+        let mut termination = io.termination()?;
         let mut consumer = Consumer::new(io.clone(), [&args.cluster.bootstrap_server], config)?;
         if args.group.is_some() {
             consumer.subscribe([args.topic.as_str()]).map_err(failure)?;
@@ -100,11 +102,10 @@ pub(crate) fn run(args: ConsumeArgs) -> ExitCode {
                 consumer.seek(only, offset).map_err(failure)?;
             }
         }
-        let stopped = io.terminated();
         let read = tokio::select! {
             biased;
+            () = termination.asked() => Ok(()),
             read = read(&mut consumer, &args) => read,
-            stopped = stopped => stopped.map_err(Failure::from),
         };
         let closed = consumer.close().await.map_err(failure);
         read.and(closed)

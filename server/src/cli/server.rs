@@ -66,6 +66,11 @@ fn read(args: &ServerArgs) -> Result<BrokerConfig, String> {
 }
 
 async fn serve(io: RealIo, config: BrokerConfig) -> ExitCode {
+    // Before anything is opened: a signal at any time from here on leads to a clean end.
+    let mut termination = match io.termination() {
+        Ok(termination) => termination,
+        Err(error) => return fail(&format!("signals cannot be received: {error}")),
+    };
     let running = match Broker::start(io.clone(), BrokerSettings::new(&config)).await {
         Ok(running) => running,
         Err(error) => return fail(&error.to_string()),
@@ -82,10 +87,7 @@ async fn serve(io: RealIo, config: BrokerConfig) -> ExitCode {
     let mut metadata_failed = running.broker().metadata.failed();
     let code = tokio::select! {
         biased;
-        signal = io.terminated() => match signal {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&format!("signals cannot be received: {error}")),
-        },
+        () = termination.asked() => ExitCode::SUCCESS,
         failed = metadata_failed.wait_for(Option::is_some) => {
             let reason = failed.ok().and_then(|reason| reason.clone()).unwrap_or_default();
             error!(%reason, "the metadata log cannot be written any more: this node ends");
