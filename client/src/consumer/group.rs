@@ -209,8 +209,8 @@ impl<I: Io> Task<I> {
         lock(&self.inner.state)
             .member
             .on_member_id(member_id.clone());
-        let assignments = if response.leader == response.member_id && !response.skip_assignment {
-            self.divide(&response).await?
+        let assignments = if response.leader == response.member_id {
+            self.lead(&response).await?
         } else {
             Vec::new()
         };
@@ -251,14 +251,14 @@ impl<I: Io> Task<I> {
         )
     }
 
-    /// The leader's part: divides the partitions among the members.
-    async fn divide(
+    /// The leader's part: watches the topics of all, and divides their partitions among the members.
+    /// A static leader that came back is told to leave the division as it is, and watches all the
+    /// same (KIP-814).
+    async fn lead(
         &self,
         response: &JoinGroupResponse,
     ) -> Result<Vec<SyncGroupRequestAssignment>, GroupError> {
         let inconsistent = || BrokerError::new(ErrorCode::InconsistentGroupProtocol);
-        let name = response.protocol_name.as_deref().unwrap_or_default();
-        let assignor = Assignor::by_name(name).ok_or_else(inconsistent)?;
         let mut members: BTreeMap<Str, Subscription> = BTreeMap::new();
         for member in &response.members {
             let subscription = protocol::decode_subscription(&member.metadata);
@@ -283,8 +283,13 @@ impl<I: Io> Task<I> {
         };
         let counts: BTreeMap<Str, i32> =
             topics.into_iter().map(|t| (t.clone(), count(&t))).collect();
+        lock(&self.inner.state).led_counts = Some(counts.clone());
+        if response.skip_assignment {
+            return Ok(Vec::new());
+        }
+        let name = response.protocol_name.as_deref().unwrap_or_default();
+        let assignor = Assignor::by_name(name).ok_or_else(inconsistent)?;
         let assignment = assignor.assign(&counts, &members);
-        lock(&self.inner.state).led_counts = Some(counts);
         let one =
             |(member_id, partitions): (Str, Vec<TopicPartition>)| SyncGroupRequestAssignment {
                 member_id,
