@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use ottla_io::Io;
 use ottla_wire::ErrorCode;
 
-use super::{Consumer, Inner, record::ConsumerError};
+use super::{
+    Consumer, Inner,
+    record::ConsumerError,
+    state::{Commit, State},
+};
 use crate::{
     client::{Client, Retry},
     commit::{self, Committer},
@@ -27,25 +31,36 @@ impl<I: Io> Consumer<I> {
         &self,
         offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
     ) -> Result<(), ConsumerError> {
-        commit_all(&self.client, &self.inner, offsets).await
+        let commit = {
+            let mut state = lock(&self.inner.state);
+            state.commits.overtaken(&offsets);
+            begin(&self.inner, &state, offsets)?
+        };
+        let _in_order = self.inner.committing.lock().await;
+        commit_all(&self.client, commit).await
     }
 
-    /// Begins to commit what the polls so far returned, and does not wait. A failure is logged; the
-    /// next commit makes up for it.
+    /// Begins to commit what the polls so far returned, and does not wait. It is tried once; a
+    /// failure is logged, and the next commit makes up for it.
     pub fn commit_async(&self) {
-        let offsets = lock(&self.inner.state).positions(None);
-        if offsets.is_empty() || self.inner.config.group_id.is_none() {
-            return;
+        {
+            let mut state = lock(&self.inner.state);
+            let offsets = state.positions(None);
+            if offsets.is_empty() {
+                return;
+            }
+            // Between two generations nothing can be committed; the next call does it.
+            let Ok(commit) = begin(&self.inner, &state, offsets) else {
+                return;
+            };
+            if !state.commits.add(commit) {
+                return;
+            }
         }
-        let (client, inner) = (self.client.clone(), Arc::clone(&self.inner));
-        self.client.io.spawn_detached(
-            "consumer-commit",
-            Box::pin(async move {
-                if let Err(error) = commit_all(&client, &inner, offsets).await {
-                    tracing::warn!(%error, "offsets could not be committed");
-                }
-            }),
-        );
+        let task = run_async(self.client.clone(), Arc::clone(&self.inner));
+        self.client
+            .io
+            .spawn_detached("consumer-commit", Box::pin(task));
     }
 
     /// The committed offsets of partitions; those without one are left out.
@@ -67,69 +82,111 @@ impl<I: Io> Consumer<I> {
     }
 }
 
-async fn commit_all<I: Io>(
-    client: &Client<I>,
+/// A commit as who we are now: a later generation must not commit for an earlier one.
+fn begin(
     inner: &Inner,
-    mut offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
-) -> Result<(), ConsumerError> {
-    let group = inner
-        .config
-        .group_id
-        .clone()
-        .ok_or(ConsumerError::NoGroup)?;
-    // As who we were when this was read: a later generation must not commit for an earlier one.
-    let committer = {
-        let state = lock(&inner.state);
-        let member = &state.member;
-        if member.topics.is_empty() && !member.is_stable() {
-            Committer::outside(group)
-        } else if !member.is_stable() {
-            let between = BrokerError::new(ErrorCode::RebalanceInProgress);
-            return Err(ConsumerError::CommitFenced(between));
-        } else {
-            let instance_id = inner.config.group_instance_id.clone();
-            let (generation, member_id) = (member.generation, member.member_id.clone());
-            Committer {
-                group,
-                generation,
-                member_id,
-                instance_id,
-            }
+    state: &State,
+    offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+) -> Result<Commit, ConsumerError> {
+    let group = inner.config.group_id.clone();
+    let group = group.ok_or(ConsumerError::NoGroup)?;
+    let member = &state.member;
+    let committer = if member.is_stable() {
+        Committer {
+            group,
+            generation: member.generation,
+            member_id: member.member_id.clone(),
+            instance_id: inner.config.group_instance_id.clone(),
         }
+    } else if member.topics.is_empty() {
+        Committer::outside(group)
+    } else {
+        let between = BrokerError::new(ErrorCode::RebalanceInProgress);
+        return Err(ConsumerError::CommitFenced(between));
     };
+    Ok(Commit { committer, offsets })
+}
+
+/// Makes the commits that nobody waits for, until there are none or the consumer is closed.
+async fn run_async<I: Io>(client: Client<I>, inner: Arc<Inner>) {
+    loop {
+        let one = async {
+            let _in_order = inner.committing.lock().await;
+            let mut commit = lock(&inner.state).commits.next()?;
+            let coordinator = client.wait_for_coordinator(&commit.committer.group).await;
+            Some(match coordinator.map_err(ConsumerError::Commit) {
+                Ok(coordinator) => attempt(&client, coordinator, &mut commit).await,
+                Err(error) => Err(error),
+            })
+        };
+        let done = tokio::select! {
+            biased;
+            // The close commits what is newer.
+            () = inner.closed.wait() => None,
+            done = one => done,
+        };
+        match done {
+            None => return,
+            Some(Ok(None)) => {}
+            Some(Ok(Some(error))) => {
+                tracing::warn!(%error, "some offsets could not be committed");
+            }
+            Some(Err(error)) => tracing::warn!(%error, "offsets could not be committed"),
+        }
+    }
+}
+
+/// Tries until all is committed, refused for good, or there is no more time.
+async fn commit_all<I: Io>(client: &Client<I>, mut commit: Commit) -> Result<(), ConsumerError> {
     let mut retry = Retry::new(client);
-    while !offsets.is_empty() {
+    while !commit.offsets.is_empty() {
         let coordinator = client
-            .wait_for_coordinator(&committer.group)
+            .wait_for_coordinator(&commit.committer.group)
             .await
             .map_err(ConsumerError::Commit)?;
-        let answers = match commit::commit(client, coordinator, &committer, &offsets).await {
-            Ok(answers) => answers,
-            Err(error) if error.is_retriable() && retry.pause().await => continue,
-            Err(error) => return Err(ConsumerError::Commit(GroupError::Request(error))),
-        };
-        for (partition, answer) in answers {
-            match answer {
-                Ok(()) => {
-                    offsets.remove(&partition);
-                }
-                Err(error) if error.code.is_retriable() => {}
-                Err(error)
-                    if matches!(
-                        error.code,
-                        ErrorCode::IllegalGeneration
-                            | ErrorCode::UnknownMemberId
-                            | ErrorCode::RebalanceInProgress
-                    ) =>
-                {
-                    return Err(ConsumerError::CommitFenced(error));
-                }
-                Err(error) => return Err(ConsumerError::Commit(GroupError::Broker(error))),
+        let failed = match attempt(client, coordinator, &mut commit).await {
+            Ok(None) => continue,
+            Ok(Some(_)) => ConsumerError::TimedOut,
+            Err(ConsumerError::Commit(GroupError::Request(error))) if error.is_retriable() => {
+                error.into()
             }
-        }
-        if !offsets.is_empty() && !retry.pause().await {
-            return Err(ConsumerError::TimedOut);
+            Err(error) => return Err(error),
+        };
+        if !retry.pause().await {
+            return Err(failed);
         }
     }
     Ok(())
+}
+
+/// One request. What it committed is taken from the offsets; what is left was refused for now, as
+/// the error says.
+async fn attempt<I: Io>(
+    client: &Client<I>,
+    coordinator: i32,
+    commit: &mut Commit,
+) -> Result<Option<BrokerError>, ConsumerError> {
+    let Commit { committer, offsets } = commit;
+    let answers = commit::commit(client, coordinator, committer, offsets).await?;
+    let mut for_now = None;
+    for (partition, answer) in answers {
+        match answer {
+            Ok(()) => {
+                offsets.remove(&partition);
+            }
+            Err(error) if error.code.is_retriable() => for_now = Some(error),
+            Err(error)
+                if matches!(
+                    error.code,
+                    ErrorCode::IllegalGeneration
+                        | ErrorCode::UnknownMemberId
+                        | ErrorCode::RebalanceInProgress
+                ) =>
+            {
+                return Err(ConsumerError::CommitFenced(error));
+            }
+            Err(error) => return Err(ConsumerError::Commit(GroupError::Broker(error))),
+        }
+    }
+    Ok(for_now)
 }

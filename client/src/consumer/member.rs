@@ -103,9 +103,23 @@ impl Member {
     /// The application wants these topics now; none is the end of membership.
     pub(crate) fn subscribe(&mut self, topics: BTreeSet<Str>, now: Instant) {
         self.rejoin |= self.topics != topics;
-        self.leaving = topics.is_empty();
+        if topics.is_empty() {
+            // Also if topics are wanted again before it has left: the application has let go of all
+            // that it held, and only a new membership gives it anew.
+            self.leaving = true;
+            self.drop_untaken();
+        }
         self.topics = topics;
         self.polled_at = now;
+    }
+
+    /// What was given and not yet taken will not be.
+    fn drop_untaken(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            let untaken = std::mem::take(&mut pending.assigned);
+            self.owned.retain(|p| !untaken.contains(p));
+        }
+        self.pending = self.pending.take().filter(|p| !p.is_empty());
     }
 
     /// The application polls. True if that gives the task something to do.
@@ -119,10 +133,19 @@ impl Member {
         self.pending.as_ref()
     }
 
-    /// The application has done it.
-    pub(crate) fn rebalanced(&mut self, done: &Rebalance) {
-        if self.pending.as_ref() == Some(done) {
-            self.pending = None;
+    /// The application has let go of what it had to. Gives what it may take now: nothing if the
+    /// member lost its place meanwhile, because somebody else may have it already.
+    pub(crate) fn rebalanced(&mut self, done: &Rebalance) -> BTreeSet<TopicPartition> {
+        match self.pending.take() {
+            Some(pending) if pending == *done => pending.assigned,
+            Some(mut other) => {
+                // What it has let go of is not to be let go of again.
+                let gone = |p: &_| done.revoked.contains(p) || done.lost.contains(p);
+                other.lost.retain(|p| !gone(p));
+                self.pending = Some(other).filter(|p| !p.is_empty());
+                BTreeSet::new()
+            }
+            None => BTreeSet::new(),
         }
     }
 
@@ -140,11 +163,10 @@ impl Member {
     pub(crate) fn next(&mut self, now: Instant) -> Action {
         let joined = !self.member_id.is_empty();
         if self.leaving {
-            return if joined {
-                Action::Leave
-            } else {
-                Action::Wait(None)
-            };
+            if joined {
+                return Action::Leave;
+            }
+            self.leaving = false;
         }
         if self.topics.is_empty() || self.asleep {
             return Action::Wait(None);
@@ -220,6 +242,12 @@ impl Member {
         self.stable = true;
         self.rejoin = self.topics != *subscribed;
         self.heartbeat_at = now.after(self.config.heartbeat_interval);
+        // Who is on the way out takes nothing any more.
+        let assigned = if self.leaving {
+            BTreeSet::new()
+        } else {
+            assigned
+        };
         let revoked: BTreeSet<_> = self.owned.difference(&assigned).cloned().collect();
         let added: BTreeSet<_> = assigned.difference(&self.owned).cloned().collect();
         // What is let go of is for others: they get it in the next round.
@@ -269,6 +297,7 @@ impl Member {
 
     /// Left, or tried to.
     pub(crate) fn on_left(&mut self) {
+        self.leaving = false;
         self.forget(true);
     }
 
@@ -369,6 +398,53 @@ mod tests {
         assert_eq!(member.pending().unwrap().lost, partitions(&[0]));
         assert_eq!(member.member_id, "");
         assert!(!member.is_stable());
+    }
+
+    #[test]
+    fn what_was_lost_while_the_application_let_go_of_something_is_not_taken() {
+        let mut member = member(true);
+        join(&mut member, &[0, 1], Instant(0));
+        let topics = member.topics.clone();
+        member.on_joined("m".into(), 2, partitions(&[1, 2]), &topics, Instant(1));
+        let change = member.pending().cloned().unwrap();
+        // The application commits for what is revoked; meanwhile the coordinator forgets the member.
+        assert!(member.on_refused(ErrorCode::UnknownMemberId, Instant(2), TICK));
+        assert_eq!(member.rebalanced(&change), partitions(&[]));
+        let lost = member.pending().cloned().unwrap();
+        assert_eq!(lost.lost, partitions(&[1]));
+        assert!(lost.assigned.is_empty());
+        assert_eq!(member.rebalanced(&lost), partitions(&[]));
+        assert_eq!(member.next(Instant(2)), Action::Join);
+    }
+
+    #[test]
+    fn a_member_that_wants_nothing_and_then_something_leaves_in_between() {
+        let mut member = member(true);
+        join(&mut member, &[0], Instant(0));
+        let topics = member.topics.clone();
+        member.subscribe(BTreeSet::new(), Instant(1));
+        member.subscribe(topics, Instant(1));
+        assert_eq!(member.next(Instant(1)), Action::Leave);
+        member.on_left();
+        let pending = member.pending().cloned().unwrap();
+        assert_eq!(pending.lost, partitions(&[0]));
+        member.rebalanced(&pending);
+        assert!(member.owned.is_empty());
+        join(&mut member, &[0], Instant(1));
+    }
+
+    #[test]
+    fn a_member_on_its_way_out_takes_nothing_that_a_late_join_gives() {
+        let mut member = member(true);
+        member.on_coordinator(1);
+        assert_eq!(member.next(Instant(0)), Action::Join);
+        let topics = member.topics.clone();
+        member.subscribe(BTreeSet::new(), Instant(1));
+        member.on_joined("m".into(), 1, partitions(&[0]), &topics, Instant(1));
+        assert_eq!(member.pending(), None);
+        assert_eq!(member.next(Instant(1)), Action::Leave);
+        member.on_left();
+        assert_eq!(member.next(Instant(1)), Action::Wait(None));
     }
 
     #[test]

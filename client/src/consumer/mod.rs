@@ -130,6 +130,8 @@ struct Inner {
     poll_wake: Notify,
     /// Something happened that the group's task waits for.
     group_wake: Notify,
+    /// Held by the one commit that is under way: they take effect in the order of their calls.
+    committing: tokio::sync::Mutex<()>,
     closed: Flag,
     group_left: Flag,
 }
@@ -164,6 +166,7 @@ impl<I: Io> Consumer<I> {
             state: Mutex::new(State::new(member)),
             poll_wake: Notify::new(),
             group_wake: Notify::new(),
+            committing: tokio::sync::Mutex::new(()),
             closed: Flag::default(),
             group_left: Flag::default(),
         });
@@ -331,7 +334,6 @@ impl<I: Io> Consumer<I> {
             };
             let Some(pending) = pending else { break };
             self.rebalance(&pending).await;
-            lock(&self.inner.state).member.rebalanced(&pending);
             self.inner.group_wake.notify_one();
         }
     }
@@ -358,7 +360,9 @@ impl<I: Io> Consumer<I> {
         for gone in change.revoked.iter().chain(&change.lost) {
             state.partitions.remove(gone);
         }
-        for new in &change.assigned {
+        // Asked only now: the member may have lost its place while the commit was under way.
+        let assigned = state.member.rebalanced(change);
+        for new in &assigned {
             let version = state.new_version();
             state
                 .partitions
@@ -366,12 +370,8 @@ impl<I: Io> Consumer<I> {
             self.client.watch_topic(&new.topic);
         }
         drop(state);
-        if let Some(listener) = self
-            .listener
-            .as_mut()
-            .filter(|_| !change.assigned.is_empty())
-        {
-            listener.assigned(&change.assigned);
+        if let Some(listener) = self.listener.as_mut().filter(|_| !assigned.is_empty()) {
+            listener.assigned(&assigned);
         }
     }
 
@@ -467,11 +467,14 @@ impl<I: Io> Consumer<I> {
     /// Commits (with auto-commit on), leaves the group and closes the connections.
     pub async fn close(mut self) -> Result<(), ConsumerError> {
         let mut result = Ok(());
-        if self.in_group {
+        // Also what was read alone, under the name of a group.
+        if self.inner.config.auto_commit && self.inner.config.group_id.is_some() {
             let offsets = lock(&self.inner.state).positions(None);
-            if self.inner.config.auto_commit && !offsets.is_empty() {
+            if !offsets.is_empty() {
                 result = self.commit_offsets(offsets).await;
             }
+        }
+        if self.in_group {
             let held: BTreeSet<TopicPartition> = self.assignment();
             if let Some(listener) = self.listener.as_mut().filter(|_| !held.is_empty()) {
                 let offsets = listener.revoked(&held);

@@ -9,7 +9,10 @@ use super::{
     member::Member,
     record::{ConsumerError, ConsumerRecord},
 };
-use crate::types::{OffsetAndMetadata, OffsetSpec, TopicPartition};
+use crate::{
+    commit::Committer,
+    types::{OffsetAndMetadata, OffsetSpec, TopicPartition},
+};
 
 /// A partition that is read.
 #[derive(Debug)]
@@ -64,6 +67,44 @@ impl PartitionState {
     }
 }
 
+/// Offsets that are to be committed, by whoever this consumer was when they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Commit {
+    pub(super) committer: Committer,
+    pub(super) offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+}
+
+/// The commits that nobody waits for: one is under way at a time, and of those that wait only the
+/// newest counts.
+#[derive(Debug, Default)]
+pub(super) struct AsyncCommits {
+    running: bool,
+    next: Option<Commit>,
+}
+
+impl AsyncCommits {
+    /// Takes a commit; whether a task must be started that asks for [`Self::next`].
+    pub(super) fn add(&mut self, commit: Commit) -> bool {
+        self.next = Some(commit);
+        !std::mem::replace(&mut self.running, true)
+    }
+
+    /// What the task commits next. It ends where there is nothing.
+    pub(super) fn next(&mut self) -> Option<Commit> {
+        let next = self.next.take().filter(|commit| !commit.offsets.is_empty());
+        self.running = next.is_some();
+        next
+    }
+
+    /// These partitions are committed by a later call: what waits for them would take it back.
+    pub(super) fn overtaken(&mut self, by: &BTreeMap<TopicPartition, OffsetAndMetadata>) {
+        if let Some(next) = &mut self.next {
+            next.offsets
+                .retain(|partition, _| !by.contains_key(partition));
+        }
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct State {
@@ -77,6 +118,7 @@ pub(super) struct State {
     pub(super) positioning: bool,
     pub(super) refreshing: bool,
     pub(super) errors: VecDeque<ConsumerError>,
+    pub(super) commits: AsyncCommits,
     /// As the group's leader: how many partitions each topic had when they were divided.
     pub(super) led_counts: Option<BTreeMap<Str, i32>>,
     versions: u64,
@@ -93,6 +135,7 @@ impl State {
             positioning: false,
             refreshing: false,
             errors: VecDeque::new(),
+            commits: AsyncCommits::default(),
             led_counts: None,
             versions: 0,
         }
@@ -180,5 +223,48 @@ impl State {
                 ))
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(offsets: &[(i32, i64)]) -> Commit {
+        let one = |&(partition, offset): &(i32, i64)| {
+            let offset = OffsetAndMetadata {
+                offset,
+                leader_epoch: None,
+                metadata: String::new(),
+            };
+            (TopicPartition::new("t", partition), offset)
+        };
+        Commit {
+            committer: Committer::outside("g".into()),
+            offsets: offsets.iter().map(one).collect(),
+        }
+    }
+
+    #[test]
+    fn of_the_commits_that_wait_for_one_under_way_only_the_newest_is_made() {
+        let mut commits = AsyncCommits::default();
+        assert!(commits.add(commit(&[(0, 1)])));
+        assert_eq!(commits.next(), Some(commit(&[(0, 1)])));
+        assert!(!commits.add(commit(&[(0, 2)])));
+        assert!(!commits.add(commit(&[(0, 3)])));
+        assert_eq!(commits.next(), Some(commit(&[(0, 3)])));
+        assert_eq!(commits.next(), None);
+        assert!(commits.add(commit(&[(0, 4)])));
+    }
+
+    #[test]
+    fn a_commit_that_waits_takes_back_nothing_of_a_later_call() {
+        let mut commits = AsyncCommits::default();
+        commits.add(commit(&[(0, 1), (1, 1)]));
+        commits.overtaken(&commit(&[(0, 5)]).offsets);
+        assert_eq!(commits.next(), Some(commit(&[(1, 1)])));
+        commits.add(commit(&[(1, 2)]));
+        commits.overtaken(&commit(&[(1, 5)]).offsets);
+        assert_eq!(commits.next(), None);
     }
 }
