@@ -138,9 +138,23 @@ pub const GROUP_APPEND_BYTES_MAX: usize = 512 << 10;
 const _: () = assert!(GROUP_APPEND_BYTES_MAX < 1 << 20);
 const _: () = assert!(GROUP_APPEND_BYTES_MAX < GROUP_LOG_REWRITE_BYTES_MIN);
 
+/// The longest string that a record of a group holds: its length is an `i16`.
+pub const GROUP_STRING_BYTES_MAX: usize = i16::MAX as usize;
+
+/// How many protocols (assignors) a member may offer. Clients have a handful; each is compared with
+/// those of all other members at every rebalance.
+pub const GROUP_PROTOCOLS_MAX: usize = 256;
+
+/// Bytes of metadata that a member may offer, all its protocols together: they stay in memory as long
+/// as the member. A subscription to [`GROUP_SUBSCRIBED_TOPICS_MAX`] topics takes about 10 MB, ten
+/// times what a record may be by default.
+pub const GROUP_MEMBER_METADATA_BYTES_MAX: usize = 16 << 20;
+
 /// The longest part of a member id that a client chooses (its client id or its static id), in
 /// bytes. A record's strings take at most 32,767 bytes, and the random part needs 37 of them.
 pub const GROUP_MEMBER_ID_PREFIX_MAX: usize = 32_000;
+
+const _: () = assert!(GROUP_MEMBER_ID_PREFIX_MAX + 37 <= GROUP_STRING_BYTES_MAX);
 
 /// How long a new member's JoinGroup may wait. It cannot send heartbeats yet and its connection may
 /// be gone, so it needs an end: Kafka's five minutes.

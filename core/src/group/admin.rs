@@ -43,11 +43,7 @@ impl GroupShard {
                 } else {
                     Bytes::new()
                 },
-                assignment: if stable {
-                    m.assignment.clone()
-                } else {
-                    Bytes::new()
-                },
+                assignment: m.assignment.clone(),
             })
             .collect();
         Ok(GroupDescription {
@@ -107,6 +103,7 @@ impl GroupShard {
             group.classic.transition(GroupState::Dead, now.wall);
         }
         self.append_in_parts(
+            now,
             changes,
             Then::Deleted {
                 ticket: Some(ticket),

@@ -236,14 +236,15 @@ impl ClassicGroup {
         self.pending_join.is_empty() && self.members.values().all(|m| m.awaiting_join.is_some())
     }
 
-    /// The longest any member asked a rebalance to wait.
+    /// The longest any member asked a rebalance to wait. At least a moment: a group that waits for
+    /// members who ask for none would otherwise be due again at once, for ever.
     pub(super) fn rebalance_timeout_ms(&self) -> i32 {
         self.members
             .values()
             .map(|m| m.rebalance_timeout_ms)
             .max()
             .unwrap_or(0)
-            .max(0)
+            .max(1)
     }
 
     /// Adds a member; the caller has checked that its protocols fit and its ids are free.
@@ -281,6 +282,9 @@ impl ClassicGroup {
         member.id = new.clone();
         member.awaiting_join = None;
         member.awaiting_sync = None;
+        // It takes the place of one that the group knew: its own session counts, not the time that
+        // a new member's first JoinGroup may wait.
+        member.is_new = false;
         if let Some(instance) = &member.group_instance_id {
             self.static_members.insert(instance.clone(), new.clone());
         }

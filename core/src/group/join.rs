@@ -6,12 +6,12 @@ use bytes::Bytes;
 use ottla_wire::{Str, Uuid};
 
 use super::{
-    Client, Output, Ticket,
+    AppendFailure, Client, Output, Ticket,
     classic::{ClassicGroup, GroupState},
     member::{Member, detached},
     records::group_value,
     request::{GroupError, JoinAnswer, JoinGroup, Protocol, Response},
-    shard::{Change, Group, GroupShard, Then, millis},
+    shard::{Change, Group, GroupShard, Then, Write, millis},
     timer::{TimerKey, TimerReason},
 };
 use crate::{
@@ -323,6 +323,7 @@ impl GroupShard {
                     can_skip_assignment: request.can_skip_assignment,
                 };
                 self.append_group(
+                    now,
                     id,
                     |m| m.assignment.clone(),
                     Then::Replaced(replacement),
@@ -341,6 +342,7 @@ impl GroupShard {
     /// Writes a group's membership as it is, with these assignments.
     pub(super) fn append_group(
         &mut self,
+        now: Now,
         id: &Str,
         assignment: impl Fn(&Member) -> Bytes,
         then: Then,
@@ -349,15 +351,23 @@ impl GroupShard {
         let Some(group) = self.groups.get(id) else {
             return;
         };
-        let value = group_value(&group.classic, assignment);
-        self.append(
-            alloc::vec![Change::Group {
-                group: id.clone(),
-                value: Some(value)
-            }],
-            then,
-            out,
-        );
+        match group_value(&group.classic, assignment) {
+            Ok(value) => {
+                let change = Change::Group {
+                    group: id.clone(),
+                    value: Some(value),
+                };
+                self.append(now, alloc::vec![change], then, out);
+            }
+            Err(_) => {
+                let write = Write {
+                    changes: Vec::new(),
+                    then,
+                    readers: Vec::new(),
+                };
+                self.undo(now, write, AppendFailure::TooLarge, out);
+            }
+        }
     }
 
     /// The record of a replaced static member is durable, or its append failed.

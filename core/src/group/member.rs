@@ -1,6 +1,6 @@
 //! One member of a classic group.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 
 use bytes::Bytes;
 use ottla_wire::Str;
@@ -62,14 +62,13 @@ impl Member {
 
 /// The protocols of a request in memory of their own, each name once: the first counts.
 pub(super) fn detached(protocols: &[Protocol]) -> Vec<Protocol> {
-    let mut kept: Vec<Protocol> = Vec::with_capacity(protocols.len());
-    for protocol in protocols {
-        if kept.iter().all(|other| other.name != protocol.name) {
-            kept.push(Protocol {
-                name: protocol.name.detach(),
-                metadata: Bytes::copy_from_slice(&protocol.metadata),
-            });
-        }
-    }
-    kept
+    let mut seen: BTreeSet<&Str> = BTreeSet::new();
+    protocols
+        .iter()
+        .filter(|protocol| seen.insert(&protocol.name))
+        .map(|protocol| Protocol {
+            name: protocol.name.detach(),
+            metadata: Bytes::copy_from_slice(&protocol.metadata),
+        })
+        .collect()
 }

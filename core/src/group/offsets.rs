@@ -1,7 +1,7 @@
 //! Committed offsets: storing, reading, deleting and expiring them.
 //!
 //! An offset is visible once its record is durable, not before: a consumer that restarts reads what
-//! a crash cannot take back. Expiry follows KIP-211: offsets of a group with members stay as long
+//! a crash cannot take back. A fetch waits for the commits that came before it. Expiry follows KIP-211: offsets of a group with members stay as long
 //! as the group consumes the topic; the others go when `offsets.retention.minutes` have passed
 //! since the group became empty, or, where that is not known or there is no membership, since the
 //! commit.
@@ -21,7 +21,10 @@ use super::{
     shard::{Change, Group, GroupShard, Then},
     timer::{TimerKey, TimerReason},
 };
-use crate::time::{Duration, Now, Timestamp};
+use crate::{
+    limits::GROUP_STRING_BYTES_MAX,
+    time::{Duration, Now, Timestamp},
+};
 
 impl GroupShard {
     pub(super) fn offset_commit(
@@ -52,7 +55,7 @@ impl GroupShard {
         }
         // One batch: all of a commit, or nothing of it.
         self.count_writes(&changes, 1);
-        self.append(changes, Then::Reply(ticket, response), out);
+        self.append(now, changes, Then::Reply(ticket, response), out);
     }
 
     fn validate_commit(
@@ -125,10 +128,48 @@ impl GroupShard {
         }
     }
 
-    /// Kafka counts Java's characters here, whatever the setting is called.
+    /// Kafka counts Java's characters here, whatever the setting is called; but what a record cannot
+    /// hold is too long whatever the setting says.
     fn is_too_long(&self, metadata: Option<&Str>) -> bool {
         let max = self.config.offset_metadata_max_bytes;
-        metadata.is_some_and(|m| m.len() > max && m.encode_utf16().count() > max)
+        metadata.is_some_and(|m| {
+            m.len() > GROUP_STRING_BYTES_MAX || (m.len() > max && m.encode_utf16().count() > max)
+        })
+    }
+
+    /// Lets a fetch wait for the newest write that changes the group's offsets; gives it back if there
+    /// is none.
+    pub(super) fn await_writes(
+        &mut self,
+        ticket: Ticket,
+        request: OffsetFetch,
+    ) -> Option<OffsetFetch> {
+        let group = &request.group_id;
+        if self.groups.get(group).is_none_or(|g| g.pending_writes == 0) {
+            return Some(request);
+        }
+        let newest = self.newest_writes().find(|write| {
+            let mut changes = write.changes.iter();
+            changes.any(|c| matches!(c, Change::Offset { .. }) && c.group() == group)
+        });
+        match newest {
+            Some(write) => {
+                write.readers.push((ticket, request));
+                None
+            }
+            None => Some(request),
+        }
+    }
+
+    pub(super) fn answer_readers(
+        &self,
+        readers: Vec<(Ticket, OffsetFetch)>,
+        out: &mut Vec<Output>,
+    ) {
+        for (ticket, request) in readers {
+            let response = Response::OffsetFetch(Ok(self.offset_fetch(&request)));
+            out.push(Output::Reply { ticket, response });
+        }
     }
 
     pub(super) fn offset_fetch(&self, request: &OffsetFetch) -> Vec<FetchedTopic> {
@@ -208,6 +249,7 @@ impl GroupShard {
 
     pub(super) fn offset_delete(
         &mut self,
+        now: Now,
         ticket: Ticket,
         request: &OffsetDelete,
         out: &mut Vec<Output>,
@@ -218,7 +260,7 @@ impl GroupShard {
         if changes.is_empty() {
             return out.push(Output::Reply { ticket, response });
         }
-        self.append_in_parts(changes, Then::Reply(ticket, response), out);
+        self.append_in_parts(now, changes, Then::Reply(ticket, response), out);
     }
 
     fn delete_offsets(
@@ -226,6 +268,9 @@ impl GroupShard {
         request: &OffsetDelete,
         changes: &mut Vec<Change>,
     ) -> Result<Vec<TopicResults>, GroupError> {
+        if request.group_id.is_empty() {
+            return Err(GroupError::InvalidGroupId);
+        }
         let (id, group) = self
             .groups
             .get_key_value(&request.group_id)
@@ -313,7 +358,7 @@ impl GroupShard {
             }
         }
         if !changes.is_empty() {
-            self.append_in_parts(changes, Then::Nothing, out);
+            self.append_in_parts(now, changes, Then::Nothing, out);
         }
     }
 

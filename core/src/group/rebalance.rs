@@ -155,7 +155,7 @@ impl GroupShard {
         if group.is(GroupState::Empty) {
             // If this is lost, the generation before counts as stable again and its members time
             // out: harmless.
-            self.append_group(id, |_| Bytes::new(), Then::Nothing, out);
+            self.append_group(now, id, |_| Bytes::new(), Then::Nothing, out);
             return;
         }
         self.announce_generation(now, id, out);
@@ -293,9 +293,9 @@ impl GroupShard {
             return Err(GroupError::InvalidGroupId);
         }
         match self.groups.get(&id).map(|g| g.classic.state()) {
-            None => return Err(GroupError::UnknownMemberId),
+            // A group that is not there has none of them: an answer for each, as from one that is.
             Some(GroupState::Dead) => return Err(GroupError::CoordinatorNotAvailable),
-            Some(_) => {}
+            Some(_) | None => {}
         }
         let answers: Vec<MemberResult> = request
             .members

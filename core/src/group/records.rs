@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use ottla_wire::{
-    Message, Str, Uuid,
+    EncodeError, Message, Str, Uuid,
     group::{
         CoordinatorKey, GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue,
         group_metadata_value::MemberMetadata,
@@ -82,7 +82,7 @@ impl StoredOffset {
         self.topic_id == Uuid::ZERO || topic_id == Uuid::ZERO || self.topic_id == topic_id
     }
 
-    fn encode(&self) -> Bytes {
+    fn encode(&self) -> Result<Bytes, EncodeError> {
         let value = OffsetCommitValue {
             offset: self.offset,
             leader_epoch: self.leader_epoch,
@@ -104,20 +104,16 @@ impl StoredOffset {
     }
 }
 
-/// A value behind its version. Strings reached this broker in Kafka's protocol, whose lengths are
-/// those of the records, so writing them cannot fail.
-fn versioned<M: Message>(value: &M, version: i16) -> Bytes {
+/// A value behind its version.
+///
+/// That a string is too long for a record is what can go wrong. Requests are bounded as they come
+/// ([`super::request::Request::check`]), so this is the second guard: one more kind of string must
+/// not be able to end the shard.
+fn versioned<M: Message>(value: &M, version: i16) -> Result<Bytes, EncodeError> {
     let mut e = ottla_wire::Encoder::new();
     e.i16(version);
-    value
-        .encode(&mut e, version)
-        .expect("what the wire carried fits a record");
-    e.finish().into_bytes()
-}
-
-fn key_bytes(key: &CoordinatorKey) -> Bytes {
-    key.to_bytes()
-        .expect("what the wire carried fits a record's key")
+    value.encode(&mut e, version)?;
+    Ok(e.finish().into_bytes())
 }
 
 /// The record of an offset; `None` for its tombstone.
@@ -126,31 +122,34 @@ pub(super) fn offset_record(
     topic: &Str,
     partition: i32,
     stored: Option<&StoredOffset>,
-) -> Record {
+) -> Result<Record, EncodeError> {
     let key = OffsetCommitKey {
         group: group.clone(),
         topic: topic.clone(),
         partition,
     };
-    Record {
-        key: key_bytes(&CoordinatorKey::OffsetCommit(key)),
-        value: stored.map(StoredOffset::encode),
-    }
+    Ok(Record {
+        key: CoordinatorKey::OffsetCommit(key).to_bytes()?,
+        value: stored.map(StoredOffset::encode).transpose()?,
+    })
 }
 
 /// The record of a group's membership; `None` for its tombstone.
-pub(super) fn group_record(group: &Str, value: Option<Bytes>) -> Record {
+pub(super) fn group_record(group: &Str, value: Option<Bytes>) -> Result<Record, EncodeError> {
     let key = GroupMetadataKey {
         group: group.clone(),
     };
-    Record {
-        key: key_bytes(&CoordinatorKey::GroupMetadata(key)),
+    Ok(Record {
+        key: CoordinatorKey::GroupMetadata(key).to_bytes()?,
         value,
-    }
+    })
 }
 
 /// A group's membership with these assignments, as the value of its record.
-pub(super) fn group_value(group: &ClassicGroup, assignment: impl Fn(&Member) -> Bytes) -> Bytes {
+pub(super) fn group_value(
+    group: &ClassicGroup,
+    assignment: impl Fn(&Member) -> Bytes,
+) -> Result<Bytes, EncodeError> {
     let protocol = group.protocol_name.clone();
     let members = group
         .members()
@@ -328,7 +327,7 @@ mod tests {
             ..plain.clone()
         };
         for (stored, version) in [(plain, 4), (with_id, 4), (expiring, 1)] {
-            let record = offset_record(&"g".into(), &"t".into(), 3, Some(&stored));
+            let record = offset_record(&"g".into(), &"t".into(), 3, Some(&stored)).unwrap();
             assert_eq!(&record.key[..], b"\0\x01\0\x01g\0\x01t\0\0\0\x03");
             assert_eq!(record.value.as_ref().unwrap()[..2], [0, version]);
             let Parsed::Offset {

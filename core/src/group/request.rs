@@ -10,6 +10,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use ottla_wire::{Str, Uuid};
 
+use crate::limits::{GROUP_MEMBER_METADATA_BYTES_MAX, GROUP_PROTOCOLS_MAX, GROUP_STRING_BYTES_MAX};
+
 /// Why a group refuses. Each variant is the Kafka error of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum GroupError {
@@ -67,6 +69,9 @@ pub enum GroupError {
     /// The records do not fit a batch of the offsets topic.
     #[error("the group's record is too large")]
     UnknownServerError,
+    /// A string is longer than a record can hold, or there are more protocols than anyone has.
+    #[error("the request is larger than a group can hold")]
+    InvalidRequest,
 }
 
 impl GroupError {
@@ -85,6 +90,7 @@ impl GroupError {
             Self::UnknownMemberId => 25,
             Self::InvalidSessionTimeout => 26,
             Self::RebalanceInProgress => 27,
+            Self::InvalidRequest => 42,
             Self::NonEmptyGroup => 68,
             Self::GroupIdNotFound => 69,
             Self::MemberIdRequired => 79,
@@ -105,16 +111,21 @@ pub enum AppendFailure {
     /// This broker does not lead the partition, or its disk failed.
     #[error("the partition is not led here or its storage failed")]
     NotLeader,
-    /// A batch was larger than the partition takes.
-    #[error("the batch is larger than the partition takes")]
+    /// It is larger than a record or a batch of the partition can be. Nothing of it is in the log.
+    #[error("the records are larger than the partition takes")]
     TooLarge,
+    /// The disk has no room. Nothing of it is in the log, and the partition goes on.
+    #[error("the disk is full")]
+    Full,
 }
 
 impl From<AppendFailure> for GroupError {
     fn from(failure: AppendFailure) -> Self {
         match failure {
             AppendFailure::NotAvailable => Self::CoordinatorNotAvailable,
-            AppendFailure::NotLeader => Self::NotCoordinator,
+            // Kafka's answer to a storage error: the client looks the coordinator up again, and
+            // asks again.
+            AppendFailure::NotLeader | AppendFailure::Full => Self::NotCoordinator,
             AppendFailure::TooLarge => Self::UnknownServerError,
         }
     }
@@ -145,7 +156,42 @@ pub enum Request {
     Delete(Str),
 }
 
+/// Whether a record can hold these strings.
+fn all_fit<'a>(strings: impl IntoIterator<Item = &'a Str>) -> bool {
+    strings
+        .into_iter()
+        .all(|text| text.len() <= GROUP_STRING_BYTES_MAX)
+}
+
+impl JoinGroup {
+    fn fits(&self) -> bool {
+        let ids = [&self.group_id, &self.member_id, &self.protocol_type];
+        let names = self.protocols.iter().map(|p| &p.name);
+        let metadata = self.protocols.iter().map(|p| p.metadata.len());
+        self.protocols.len() <= GROUP_PROTOCOLS_MAX
+            && all_fit(ids.into_iter().chain(&self.group_instance_id).chain(names))
+            && metadata.fold(0, usize::saturating_add) <= GROUP_MEMBER_METADATA_BYTES_MAX
+    }
+}
+
 impl Request {
+    /// Refuses what would be kept, and is larger than a record or a group's memory can hold. What a
+    /// request only asks about needs no bound: it is looked up and forgotten.
+    ///
+    /// # Errors
+    /// [`GroupError::InvalidRequest`].
+    pub(super) fn check(&self) -> Result<(), GroupError> {
+        let fits = match self {
+            Self::Join(request) => request.fits(),
+            Self::OffsetCommit(request) => {
+                let topics = request.topics.iter().map(|t| &t.topic.name);
+                all_fit(core::iter::once(&request.group_id).chain(topics))
+            }
+            _ => true,
+        };
+        fits.then_some(()).ok_or(GroupError::InvalidRequest)
+    }
+
     /// The answer that refuses this request as a whole.
     #[must_use]
     pub fn refused(&self, error: GroupError) -> Response {
@@ -448,7 +494,7 @@ pub struct GroupDescription {
     pub protocol_type: Str,
     /// The elected protocol, while stable.
     pub protocol: Str,
-    /// The members; metadata and assignment only while stable.
+    /// The members; their metadata only while stable.
     pub members: Vec<MemberDescription>,
 }
 

@@ -22,12 +22,17 @@
 
 use alloc::vec::Vec;
 
+use ottla_wire::EncodeError;
+
 use super::{
     Output, Record,
     records::{group_record, offset_record},
-    shard::{Change, GroupShard, Then},
+    shard::{GroupShard, Then, Write},
 };
-use crate::limits::{GROUP_APPEND_BYTES_MAX, GROUP_LOG_REWRITE_BYTES_MIN, GROUP_LOG_REWRITE_RATIO};
+use crate::{
+    limits::{GROUP_APPEND_BYTES_MAX, GROUP_LOG_REWRITE_BYTES_MIN, GROUP_LOG_REWRITE_RATIO},
+    time::Now,
+};
 
 /// Where the rewriting of the log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +80,7 @@ impl LogSize {
 
 impl GroupShard {
     /// Begins a rewrite if one is due.
-    pub(super) fn maybe_rewrite(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn maybe_rewrite(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.rewrite == Rewrite::Idle
             && self.size.is_too_large()
             && !self.has_foreign_records
@@ -84,16 +89,49 @@ impl GroupShard {
             self.rewrite = Rewrite::Waiting;
         }
         if self.rewrite == Rewrite::Waiting && self.pending.is_empty() {
-            self.write_live_state(out);
+            self.write_live_state(now, out);
         }
     }
 
-    fn write_live_state(&mut self, out: &mut Vec<Output>) {
+    fn write_live_state(&mut self, now: Now, out: &mut Vec<Output>) {
         self.rewrite = Rewrite::Running(None);
         self.size.since_rewrite = 0;
+        let Ok(chunks) = self.live_chunks() else {
+            // The log holds what cannot be written again: it stays whole.
+            self.rewrite_failed();
+            return self.release_held(now, out);
+        };
+        if chunks.is_empty() {
+            // Nothing is alive and nothing in flight: all that is in the log may go.
+            out.push(Output::AdvanceLogStart {
+                offset: self.next_offset,
+            });
+            self.size = LogSize::default();
+            self.rewrite = Rewrite::Idle;
+            self.release_held(now, out);
+            return;
+        }
+        let last = chunks.len() - 1;
+        for (at, records) in chunks.into_iter().enumerate() {
+            let write = Write {
+                changes: Vec::new(),
+                then: Then::Rewritten {
+                    first: at == 0,
+                    last: at == last,
+                },
+                readers: Vec::new(),
+            };
+            self.emit(records, write, out);
+        }
+        self.release_held(now, out);
+    }
+
+    /// The newest record of each key, a batch at a time.
+    fn live_chunks(&self) -> Result<Vec<Vec<Record>>, EncodeError> {
         let mut chunks: Vec<Vec<Record>> = Vec::new();
         let mut room = 0;
         for record in self.live_records() {
+            let record = record?;
             let size = record.size();
             if size > room || chunks.is_empty() {
                 chunks.push(Vec::new());
@@ -104,40 +142,18 @@ impl GroupShard {
                 chunk.push(record);
             }
         }
-        if chunks.is_empty() {
-            // Nothing is alive and nothing in flight: all that is in the log may go.
-            out.push(Output::AdvanceLogStart {
-                offset: self.next_offset,
-            });
-            self.size = LogSize::default();
-            self.rewrite = Rewrite::Idle;
-            self.release_held(out);
-            return;
-        }
-        let last = chunks.len() - 1;
-        for (at, records) in chunks.into_iter().enumerate() {
-            self.emit(
-                records,
-                Vec::new(),
-                Then::Rewritten {
-                    first: at == 0,
-                    last: at == last,
-                },
-                out,
-            );
-        }
-        self.release_held(out);
+        Ok(chunks)
     }
 
     /// Lets the appends go that waited for the rewrite to be ahead of them.
-    pub(super) fn release_held(&mut self, out: &mut Vec<Output>) {
-        for (changes, then) in core::mem::take(&mut self.held) {
-            self.append(changes, then, out);
+    pub(super) fn release_held(&mut self, now: Now, out: &mut Vec<Output>) {
+        for write in core::mem::take(&mut self.held) {
+            self.write(now, write, out);
         }
     }
 
     /// The newest record of each key.
-    pub(super) fn live_records(&self) -> impl Iterator<Item = Record> {
+    pub(super) fn live_records(&self) -> impl Iterator<Item = Result<Record, EncodeError>> {
         self.groups.iter().flat_map(|(id, group)| {
             let offsets = group.offsets.iter().flat_map(move |(topic, partitions)| {
                 partitions.iter().map(move |(partition, stored)| {
@@ -184,16 +200,12 @@ impl GroupShard {
     }
 
     /// Puts off an append that came while a rewrite waits for its moment.
-    pub(super) fn hold_if_waiting(
-        &mut self,
-        changes: Vec<Change>,
-        then: Then,
-    ) -> Option<(Vec<Change>, Then)> {
+    pub(super) fn hold_if_waiting(&mut self, write: Write) -> Option<Write> {
         if self.rewrite == Rewrite::Waiting {
-            self.held.push((changes, then));
+            self.held.push(write);
             None
         } else {
-            Some((changes, then))
+            Some(write)
         }
     }
 }

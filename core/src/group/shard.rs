@@ -6,7 +6,7 @@ use alloc::{
 };
 
 use bytes::Bytes;
-use ottla_wire::{Str, Uuid};
+use ottla_wire::{EncodeError, Str, Uuid};
 
 use super::{
     AppendFailure, Client, Input, Output, Ticket,
@@ -14,7 +14,7 @@ use super::{
     config::GroupConfig,
     member::Member,
     records::{StoredOffset, group_record, offset_record},
-    request::{GroupError, JoinAnswer, Request, Response},
+    request::{GroupError, JoinAnswer, OffsetFetch, Request, Response},
     rewrite::{LogSize, Rewrite},
     timer::{TimerKey, TimerReason, Timers},
 };
@@ -71,7 +71,7 @@ pub(super) enum Change {
 }
 
 impl Change {
-    pub(super) fn record(&self) -> super::Record {
+    pub(super) fn record(&self) -> Result<super::Record, EncodeError> {
         match self {
             Self::Offset {
                 group,
@@ -83,7 +83,7 @@ impl Change {
         }
     }
 
-    fn group(&self) -> &Str {
+    pub(super) fn group(&self) -> &Str {
         match self {
             Self::Offset { group, .. } | Self::Group { group, .. } => group,
         }
@@ -117,11 +117,21 @@ pub(super) enum Then {
     },
 }
 
+/// What is to be written, and what depends on it.
+#[derive(Clone, Debug)]
+pub(super) struct Write {
+    pub(super) changes: Vec<Change>,
+    pub(super) then: Then,
+    /// Fetches of offsets that this changes, or an earlier one: answered when its fate is known, so
+    /// that a client which commits and asks sees what it committed.
+    pub(super) readers: Vec<(Ticket, OffsetFetch)>,
+}
+
+/// An append under way.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
     sequence: u64,
-    pub(super) changes: Vec<Change>,
-    then: Then,
+    write: Write,
     records: i64,
     bytes: usize,
 }
@@ -150,7 +160,7 @@ pub struct GroupShard {
     /// Appends in flight, oldest first.
     pub(super) pending: VecDeque<Pending>,
     /// Appends that wait for a rewrite to begin.
-    pub(super) held: Vec<(Vec<Change>, Then)>,
+    pub(super) held: Vec<Write>,
     next_sequence: u64,
     /// The offset behind the last record known to be in the log.
     pub(super) next_offset: i64,
@@ -227,16 +237,16 @@ impl GroupShard {
                     self.phase = Phase::Active;
                     self.loaded(now, out);
                     let deleted = core::mem::take(&mut self.deleted_early);
-                    self.topics_deleted(&deleted, out);
+                    self.topics_deleted(now, &deleted, out);
                 }
             }
             Input::Unload => self.unload(out),
-            Input::TopicsDeleted(topics) => self.topics_deleted(&topics, out),
+            Input::TopicsDeleted(topics) => self.topics_deleted(now, &topics, out),
             Input::Config(config) => self.config = config,
             Input::Timer => self.fire(now, out),
         }
         if self.phase == Phase::Active {
-            self.maybe_rewrite(out);
+            self.maybe_rewrite(now, out);
         }
     }
 
@@ -249,7 +259,7 @@ impl GroupShard {
         out: &mut Vec<Output>,
     ) {
         let refusal = match self.phase {
-            Phase::Active => None,
+            Phase::Active => request.check().err(),
             Phase::Loading => Some(GroupError::CoordinatorLoadInProgress),
             Phase::Unloaded => Some(GroupError::NotCoordinator),
         };
@@ -262,14 +272,19 @@ impl GroupShard {
         }
         let response = match request {
             Request::Join(request) => return self.join(now, ticket, client, &request, out),
-            Request::Sync(request) => return self.sync(ticket, &request, out),
+            Request::Sync(request) => return self.sync(now, ticket, &request, out),
             Request::Leave(request) => Response::Leave(self.leave(now, &request, out)),
             Request::Heartbeat(request) => Response::Heartbeat(self.heartbeat(now, &request)),
             Request::OffsetCommit(request) => {
                 return self.offset_commit(now, ticket, &request, out);
             }
-            Request::OffsetFetch(request) => Response::OffsetFetch(Ok(self.offset_fetch(&request))),
-            Request::OffsetDelete(request) => return self.offset_delete(ticket, &request, out),
+            Request::OffsetFetch(request) => match self.await_writes(ticket, request) {
+                Some(request) => Response::OffsetFetch(Ok(self.offset_fetch(&request))),
+                None => return,
+            },
+            Request::OffsetDelete(request) => {
+                return self.offset_delete(now, ticket, &request, out);
+            }
             Request::Describe(group) => Response::Describe(self.describe(&group)),
             Request::List(filter) => Response::List(Ok(self.list(&filter))),
             Request::Delete(group) => return self.delete(now, ticket, &group, out),
@@ -278,17 +293,36 @@ impl GroupShard {
     }
 
     /// Writes changes as one batch, behind all earlier ones.
-    pub(super) fn append(&mut self, changes: Vec<Change>, then: Then, out: &mut Vec<Output>) {
-        let Some((changes, then)) = self.hold_if_waiting(changes, then) else {
-            return;
+    pub(super) fn append(
+        &mut self,
+        now: Now,
+        changes: Vec<Change>,
+        then: Then,
+        out: &mut Vec<Output>,
+    ) {
+        let write = Write {
+            changes,
+            then,
+            readers: Vec::new(),
         };
-        let records = changes.iter().map(Change::record).collect();
-        self.emit(records, changes, then, out);
+        if let Some(write) = self.hold_if_waiting(write) {
+            self.write(now, write, out);
+        }
+    }
+
+    pub(super) fn write(&mut self, now: Now, write: Write, out: &mut Vec<Output>) {
+        let records: Result<Vec<_>, _> = write.changes.iter().map(Change::record).collect();
+        match records {
+            Ok(records) => self.emit(records, write, out),
+            // What no record holds, the log would refuse: it fails alone, and at once.
+            Err(_) => self.undo(now, write, AppendFailure::TooLarge, out),
+        }
     }
 
     /// As [`Self::append`] for changes that need not be one batch: in as many as they take.
     pub(super) fn append_in_parts(
         &mut self,
+        now: Now,
         changes: Vec<Change>,
         then: Then,
         out: &mut Vec<Output>,
@@ -296,17 +330,17 @@ impl GroupShard {
         let mut part = Vec::new();
         let mut bytes = 0;
         for change in changes {
-            let size = change.record().size();
+            let size = change.record().map_or(0, |record| record.size());
             if bytes + size > GROUP_APPEND_BYTES_MAX && !part.is_empty() {
                 self.count_writes(&part, 1);
-                self.append(core::mem::take(&mut part), Then::Nothing, out);
+                self.append(now, core::mem::take(&mut part), Then::Nothing, out);
                 bytes = 0;
             }
             bytes += size;
             part.push(change);
         }
         self.count_writes(&part, 1);
-        self.append(part, then, out);
+        self.append(now, part, then, out);
     }
 
     /// Counts an append among those that change the offsets of its groups.
@@ -329,16 +363,14 @@ impl GroupShard {
     pub(super) fn emit(
         &mut self,
         records: Vec<super::Record>,
-        changes: Vec<Change>,
-        then: Then,
+        write: Write,
         out: &mut Vec<Output>,
     ) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.pending.push_back(Pending {
             sequence,
-            changes,
-            then,
+            write,
             records: i64::try_from(records.len()).unwrap_or(i64::MAX),
             bytes: records.iter().map(super::Record::size).sum(),
         });
@@ -361,15 +393,20 @@ impl GroupShard {
         self.size.log = self.size.log.saturating_add(pending.bytes);
         self.size.since_rewrite = self.size.since_rewrite.saturating_add(pending.bytes);
         self.next_offset = offset.saturating_add(pending.records);
-        self.count_writes(&pending.changes, -1);
+        let Write {
+            changes,
+            then,
+            readers,
+        } = pending.write;
+        self.count_writes(&changes, -1);
         let mut touched: Vec<Str> = Vec::new();
-        for change in pending.changes {
+        for change in changes {
             if touched.last() != Some(change.group()) {
                 touched.push(change.group().clone());
             }
             self.apply(now, change);
         }
-        match pending.then {
+        match then {
             Then::Nothing => {}
             Then::Reply(ticket, response) => out.push(Output::Reply { ticket, response }),
             Then::Deleted { ticket, group, .. } => {
@@ -396,6 +433,7 @@ impl GroupShard {
             Then::Replaced(replacement) => self.replaced(now, replacement, None, out),
             Then::Rewritten { first, last } => self.rewritten(first, last, offset, out),
         }
+        self.answer_readers(readers, out);
         for group in touched {
             self.forget_if_nothing(&group);
         }
@@ -411,13 +449,27 @@ impl GroupShard {
         let Some(pending) = self.take_pending(sequence) else {
             return;
         };
+        self.undo(now, pending.write, failure, out);
+    }
+
+    /// What was to be written is not, nor will it be: everything is as if it had not been asked for.
+    pub(super) fn undo(
+        &mut self,
+        now: Now,
+        write: Write,
+        failure: AppendFailure,
+        out: &mut Vec<Output>,
+    ) {
+        let Write {
+            changes,
+            then,
+            readers,
+        } = write;
         let error = GroupError::from(failure);
-        self.count_writes(&pending.changes, -1);
-        if matches!(self.rewrite, Rewrite::Running(_)) {
-            self.rewrite_failed();
-        }
-        match pending.then {
-            Then::Nothing | Then::Rewritten { .. } => {}
+        self.count_writes(&changes, -1);
+        match then {
+            Then::Nothing => {}
+            Then::Rewritten { .. } => self.rewrite_failed(),
             Then::Reply(ticket, response) => {
                 out.push(Output::Reply {
                     ticket,
@@ -448,7 +500,8 @@ impl GroupShard {
             }
             Then::Replaced(replacement) => self.replaced(now, replacement, Some(error), out),
         }
-        for change in &pending.changes {
+        self.answer_readers(readers, out);
+        for change in &changes {
             self.forget_if_nothing(change.group());
         }
     }
@@ -468,14 +521,16 @@ impl GroupShard {
     fn unload(&mut self, out: &mut Vec<Output>) {
         self.phase = Phase::Unloaded;
         let error = GroupError::NotCoordinator;
-        let pending = core::mem::take(&mut self.pending)
-            .into_iter()
-            .map(|p| p.then);
-        let held = core::mem::take(&mut self.held)
-            .into_iter()
-            .map(|(_, then)| then);
-        for then in pending.chain(held) {
-            match then {
+        let pending = core::mem::take(&mut self.pending);
+        let held = core::mem::take(&mut self.held);
+        for write in pending.into_iter().map(|p| p.write).chain(held) {
+            for (ticket, _) in write.readers {
+                out.push(Output::Reply {
+                    ticket,
+                    response: Response::OffsetFetch(Err(error)),
+                });
+            }
+            match write.then {
                 Then::Reply(ticket, response) => {
                     out.push(Output::Reply {
                         ticket,
@@ -506,7 +561,8 @@ impl GroupShard {
     }
 
     fn fire(&mut self, now: Now, out: &mut Vec<Output>) {
-        while let Some((key, reason)) = self.timers.pop(now.monotonic) {
+        let mark = self.timers.mark();
+        while let Some((key, reason)) = self.timers.pop(now.monotonic, mark) {
             match (key, reason) {
                 (TimerKey::Session(group, member), _) => {
                     self.session_expired(now, &group, &member, out);
@@ -550,7 +606,7 @@ impl GroupShard {
     }
 
     /// The groups of a topic that is gone lose their offsets of it, those under way included.
-    fn topics_deleted(&mut self, topics: &[(Str, Uuid)], out: &mut Vec<Output>) {
+    fn topics_deleted(&mut self, now: Now, topics: &[(Str, Uuid)], out: &mut Vec<Output>) {
         match self.phase {
             Phase::Active => {}
             Phase::Loading => return self.deleted_early.extend_from_slice(topics),
@@ -595,15 +651,22 @@ impl GroupShard {
                 stored: None,
             })
             .collect();
-        self.append_in_parts(changes, Then::Nothing, out);
+        self.append_in_parts(now, changes, Then::Nothing, out);
+    }
+
+    /// The writes that are not durable yet, newest first.
+    pub(super) fn newest_writes(&mut self) -> impl Iterator<Item = &mut Write> {
+        let pending = self.pending.iter_mut().map(|p| &mut p.write);
+        pending.chain(&mut self.held).rev()
     }
 
     /// The changes that are not durable yet, oldest first.
     pub(super) fn changes_under_way(&self) -> impl Iterator<Item = &Change> {
         self.pending
             .iter()
-            .flat_map(|p| &p.changes)
-            .chain(self.held.iter().flat_map(|(changes, _)| changes))
+            .map(|p| &p.write)
+            .chain(&self.held)
+            .flat_map(|write| &write.changes)
     }
 }
 

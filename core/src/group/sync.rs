@@ -31,7 +31,13 @@ fn validate(group: &ClassicGroup, request: &SyncGroup) -> Result<(), GroupError>
 }
 
 impl GroupShard {
-    pub(super) fn sync(&mut self, ticket: Ticket, request: &SyncGroup, out: &mut Vec<Output>) {
+    pub(super) fn sync(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        request: &SyncGroup,
+        out: &mut Vec<Output>,
+    ) {
         let answer = match self.sync_now(ticket, request, out) {
             Ok(None) => {
                 let (id, member) = (&request.group_id, &request.member_id);
@@ -40,7 +46,7 @@ impl GroupShard {
                     .get(id)
                     .is_some_and(|g| g.classic.is_leader(member))
                 {
-                    self.assign(request, out);
+                    self.assign(now, request, out);
                 }
                 return;
             }
@@ -102,7 +108,7 @@ impl GroupShard {
     }
 
     /// Writes the leader's assignment; members it left out get an empty one.
-    fn assign(&mut self, request: &SyncGroup, out: &mut Vec<Output>) {
+    fn assign(&mut self, now: Now, request: &SyncGroup, out: &mut Vec<Output>) {
         let Some((id, group)) = self.groups.get_key_value(&request.group_id) else {
             return;
         };
@@ -131,6 +137,7 @@ impl GroupShard {
             assignment,
         };
         self.append_group(
+            now,
             &id,
             |m| written.get(&m.id).cloned().unwrap_or_default(),
             then,

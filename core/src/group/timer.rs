@@ -68,12 +68,19 @@ impl Timers {
             .map(|((at, _), (_, reason))| (*at, *reason))
     }
 
-    /// Takes the first timer that is due at `now`.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<(TimerKey, TimerReason)> {
-        let place = *self.due.first_key_value()?.0;
-        if place.0 > now {
-            return None;
-        }
+    /// A mark between the timers that have been set and those that will be.
+    pub(super) fn mark(&self) -> u64 {
+        self.count
+    }
+
+    /// Takes the first timer that is due at `now`, of those set before the mark: what a timer that
+    /// fires sets is for another time, even if that is at once.
+    pub(super) fn pop(&mut self, now: Instant, mark: u64) -> Option<(TimerKey, TimerReason)> {
+        let place = *self
+            .due
+            .range(..=(now, u64::MAX))
+            .map(|(place, _)| place)
+            .find(|(_, count)| *count <= mark)?;
         let (key, reason) = self.due.remove(&place)?;
         self.set.remove(&key);
         Some((key, reason))
@@ -102,10 +109,28 @@ mod tests {
             TimerReason::OffsetExpiry,
             Instant(9),
         );
-        assert_eq!(timers.pop(Instant(8)), None);
+        assert_eq!(timers.pop(Instant(8), timers.mark()), None);
         assert_eq!(timers.next(), Some((Instant(9), TimerReason::OffsetExpiry)));
-        assert!(timers.pop(Instant(9)).is_some());
-        assert_eq!(timers.pop(Instant(99)), None);
+        assert!(timers.pop(Instant(9), timers.mark()).is_some());
+        assert_eq!(timers.pop(Instant(99), timers.mark()), None);
+    }
+
+    #[test]
+    fn a_timer_set_after_the_mark_waits_though_it_is_due() {
+        let mut timers = Timers::default();
+        let set = |timers: &mut Timers| {
+            timers.set(
+                TimerKey::OffsetExpiry,
+                TimerReason::OffsetExpiry,
+                Instant(1),
+            );
+        };
+        set(&mut timers);
+        let mark = timers.mark();
+        assert!(timers.pop(Instant(1), mark).is_some());
+        set(&mut timers);
+        assert_eq!(timers.pop(Instant(1), mark), None);
+        assert!(timers.pop(Instant(1), timers.mark()).is_some());
     }
 
     #[test]
@@ -123,11 +148,11 @@ mod tests {
             Instant(1),
         );
         assert_eq!(
-            timers.pop(Instant(1)).map(|(key, _)| key),
+            timers.pop(Instant(1), timers.mark()).map(|(key, _)| key),
             Some(TimerKey::PendingSync(b))
         );
         assert_eq!(
-            timers.pop(Instant(1)).map(|(key, _)| key),
+            timers.pop(Instant(1), timers.mark()).map(|(key, _)| key),
             Some(TimerKey::Join(a))
         );
     }

@@ -318,6 +318,13 @@ impl Fixture {
         }
     }
 
+    /// The offset of t-0 that is durable, whatever is under way.
+    fn durable(&self, group: &str) -> i64 {
+        let group = self.shard.groups.get(group);
+        let offsets = group.and_then(|g| g.offsets.get("t"));
+        offsets.and_then(|o| o.get(&0)).map_or(-1, |o| o.offset)
+    }
+
     /// The offset of t-0, as OffsetFetch gives it.
     fn fetch(&mut self, group: &str) -> i64 {
         let request = OffsetFetch {

@@ -31,6 +31,8 @@ enum Event {
     Commit(usize),
     /// Somebody outside of the group commits.
     CommitFromOutside(usize),
+    /// Somebody asks for the group's offset.
+    Fetch(usize),
     /// Somebody deletes the group.
     Delete(usize),
     /// So many appends become durable.
@@ -52,6 +54,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..6usize).prop_map(Event::Restart),
         6 => (0..6usize).prop_map(Event::Commit),
         1 => (0..2usize).prop_map(Event::CommitFromOutside),
+        2 => (0..2usize).prop_map(Event::Fetch),
         1 => (0..2usize).prop_map(Event::Delete),
         12 => (1..4usize).prop_map(Event::Durable),
         1 => Just(Event::Fail),
@@ -169,6 +172,7 @@ struct World {
     /// Commits that wait: ticket, group and offset.
     committing: Vec<(Ticket, Str, i64)>,
     deleting: Vec<(Ticket, Str)>,
+    fetching: Vec<(Ticket, Str)>,
     next_offset: i64,
     /// How many coordinators there have been: a generation that was never durable may come twice.
     crashes: u32,
@@ -197,6 +201,7 @@ impl World {
             history: History::default(),
             committing: Vec::new(),
             deleting: Vec::new(),
+            fetching: Vec::new(),
             next_offset: 0,
             crashes: 0,
             births: BTreeMap::new(),
@@ -226,6 +231,14 @@ impl World {
                 }
             }
             Event::CommitFromOutside(group) => self.commit(GROUPS[*group], None),
+            Event::Fetch(group) => {
+                let request = OffsetFetch {
+                    group_id: GROUPS[*group].into(),
+                    ..OffsetFetch::default()
+                };
+                let ticket = self.f.send(Request::OffsetFetch(request));
+                self.fetching.push((ticket, GROUPS[*group].into()));
+            }
             Event::Delete(group) => {
                 let ticket = self.f.send(Request::Delete(GROUPS[*group].into()));
                 self.deleting.push((ticket, GROUPS[*group].into()));
@@ -261,6 +274,7 @@ impl World {
             }
         }
         self.committing.clear();
+        self.fetching.clear();
         // A deletion that was under way may have been durable in part.
         for (_, group) in core::mem::take(&mut self.deleting) {
             self.history.offsets.push(Seen::Deleted(group));
@@ -339,6 +353,17 @@ impl World {
     fn listen(&mut self) {
         let f = &self.f;
         let (history, births) = (&mut self.history, &mut self.births);
+        // First: a commit that followed may have been acknowledged since.
+        self.fetching
+            .retain(|(ticket, group)| match f.answer(*ticket) {
+                Some(Response::OffsetFetch(Ok(topics))) => {
+                    let offset = topics.first().map_or(-1, |t| t.partitions[0].offset);
+                    history.offsets.push(Seen::Read(group.clone(), offset));
+                    false
+                }
+                Some(_) => false,
+                None => true,
+            });
         self.committing
             .retain(|(ticket, group, offset)| match f.answer(*ticket) {
                 Some(_) if f.committed(*ticket).is_ok() => {
@@ -414,7 +439,7 @@ impl World {
 
     fn check(&mut self) -> Result<(), String> {
         for group in GROUPS {
-            let offset = self.f.fetch(group);
+            let offset = self.f.durable(group);
             self.history.offsets.push(Seen::Read(group.into(), offset));
         }
         INVARIANTS
@@ -453,6 +478,7 @@ impl World {
         let durable = |shard: &GroupShard| {
             shard
                 .live_records()
+                .map(Result::unwrap)
                 .map(|r| (r.key.to_vec(), r.value))
                 .collect::<BTreeMap<_, _>>()
         };
@@ -500,10 +526,10 @@ impl World {
                 return Err(format!("{group} has {members:?}, there are {here:?}"));
             }
         }
-        if self.committing.is_empty() {
+        if self.committing.is_empty() && self.fetching.is_empty() {
             Ok(())
         } else {
-            Err("a commit waits".into())
+            Err("a commit or a fetch waits".into())
         }
     }
 }

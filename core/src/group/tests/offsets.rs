@@ -16,9 +16,85 @@ fn a_commit_is_seen_and_answered_only_once_it_is_durable() {
     f.is_durable_at_once = false;
     let ticket = f.send(Request::OffsetCommit(Fixture::commit_request("g", None, 2)));
     assert_eq!(f.answer(ticket), None);
-    assert_eq!(f.fetch("g"), 1);
+    assert_eq!(f.durable("g"), 1);
     f.commit_all();
     assert_eq!((f.committed(ticket), f.fetch("g")), (Ok(()), 2));
+}
+
+/// Asks for t-0 without waiting for the answer.
+fn ask_for(f: &mut Fixture, group: &str) -> Ticket {
+    f.send(Request::OffsetFetch(OffsetFetch {
+        group_id: group.into(),
+        ..OffsetFetch::default()
+    }))
+}
+
+fn fetched(f: &Fixture, ticket: Ticket) -> Option<Result<i64, GroupError>> {
+    match f.answer(ticket)? {
+        Response::OffsetFetch(Ok(topics)) => {
+            Some(Ok(topics.first().map_or(-1, |t| t.partitions[0].offset)))
+        }
+        Response::OffsetFetch(Err(error)) => Some(Err(*error)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_fetch_behind_a_commit_that_is_under_way_waits_for_it() {
+    let mut f = Fixture::new();
+    f.is_durable_at_once = false;
+    f.send(Request::OffsetCommit(Fixture::commit_request("g", None, 1)));
+    f.send(Request::OffsetCommit(Fixture::commit_request("g", None, 2)));
+    let both = ask_for(&mut f, "g");
+    let third = f.send(Request::OffsetCommit(Fixture::commit_request("g", None, 3)));
+    let other = ask_for(&mut f, "h");
+    assert_eq!(fetched(&f, other), Some(Ok(-1)), "another group's");
+    f.commit_one();
+    assert_eq!(fetched(&f, both), None);
+    f.commit_one();
+    assert_eq!((fetched(&f, both), f.answer(third)), (Some(Ok(2)), None));
+    let last = ask_for(&mut f, "g");
+    assert!(f.fail_one(AppendFailure::NotAvailable));
+    assert_eq!(fetched(&f, last), Some(Ok(2)));
+}
+
+#[test]
+fn a_fetch_that_waits_is_answered_when_the_groups_move_elsewhere() {
+    let mut f = Fixture::new();
+    f.is_durable_at_once = false;
+    f.send(Request::OffsetCommit(Fixture::commit_request("g", None, 1)));
+    let waiting = ask_for(&mut f, "g");
+    f.step(Input::Unload);
+    assert_eq!(fetched(&f, waiting), Some(Err(GroupError::NotCoordinator)));
+}
+
+#[test]
+fn a_fetch_behind_a_commit_that_waits_for_a_rewrite_waits_for_both() {
+    let mut f = Fixture::new();
+    f.commit("g", None, 1).unwrap();
+    f.is_durable_at_once = false;
+    f.send(Request::OffsetCommit(Fixture::commit_request("g", None, 2)));
+    f.shard.size.log = usize::MAX / 2;
+    f.step(Input::Timer);
+    f.send(Request::OffsetCommit(Fixture::commit_request("g", None, 3)));
+    let waiting = ask_for(&mut f, "g");
+    f.commit_one();
+    f.commit_one();
+    assert_eq!(fetched(&f, waiting), None);
+    f.commit_one();
+    assert_eq!(fetched(&f, waiting), Some(Ok(3)));
+}
+
+#[test]
+fn a_note_that_no_record_holds_is_refused_whatever_the_setting_says() {
+    let mut f = Fixture::with(GroupConfig {
+        offset_metadata_max_bytes: 1 << 20,
+        ..GroupConfig::default()
+    });
+    let mut request = Fixture::commit_request("g", None, 1);
+    request.topics[0].partitions[0].metadata = Some("n".repeat(32_768).into());
+    let ticket = f.send(Request::OffsetCommit(request));
+    assert_eq!(f.committed(ticket), Err(GroupError::OffsetMetadataTooLarge));
 }
 
 #[test]
@@ -32,6 +108,7 @@ fn a_commit_that_is_not_durable_is_never_seen() {
         ),
         (AppendFailure::NotLeader, GroupError::NotCoordinator),
         (AppendFailure::TooLarge, GroupError::UnknownServerError),
+        (AppendFailure::Full, GroupError::NotCoordinator),
     ] {
         let ticket = f.send(Request::OffsetCommit(Fixture::commit_request("g", None, 2)));
         assert!(f.fail_one(failure));

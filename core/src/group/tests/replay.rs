@@ -24,7 +24,7 @@ fn offset(group: &str, offset: i64) -> Record {
         metadata: None,
     };
     let stored = records::StoredOffset::new(&commit, Uuid::ZERO, Timestamp(1), -1);
-    records::offset_record(&group.into(), &"t".into(), 0, Some(&stored))
+    records::offset_record(&group.into(), &"t".into(), 0, Some(&stored)).unwrap()
 }
 
 #[test]

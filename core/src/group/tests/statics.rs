@@ -211,3 +211,27 @@ fn an_operator_removes_a_static_member_by_its_instance() {
     assert_eq!(results, [Ok(()), Err(GroupError::UnknownMemberId), Ok(())]);
     assert_eq!(f.state("g"), Some(GroupState::Empty));
 }
+
+#[test]
+fn a_static_member_replaced_while_its_first_join_waits_stays_until_the_rebalance_ends() {
+    let mut f = Fixture::new();
+    let slow = JoinGroup {
+        rebalance_timeout_ms: 3_600_000,
+        ..f.join_request("g", "")
+    };
+    let ticket = f.send(Request::Join(slow));
+    f.pass(DELAY);
+    let first = f.sync_all("g", &[ticket])[0].clone();
+    f.join_static("", "a", true);
+    let again = f.join_static("", "a", true);
+    for _ in 0..600 {
+        f.pass(seconds(5));
+        assert_eq!(
+            f.heartbeat("g", &first),
+            Err(GroupError::RebalanceInProgress)
+        );
+    }
+    assert_eq!(f.answer(again), None);
+    f.join("g", &first.member_id);
+    assert_eq!(f.joined(again).error, None);
+}

@@ -202,3 +202,36 @@ fn members_of_a_loaded_group_have_a_session_to_show_themselves() {
         Err(GroupError::RebalanceInProgress)
     );
 }
+
+#[test]
+fn a_rebalance_whose_members_grant_it_no_time_waits_for_their_sessions() {
+    let mut f = Fixture::new();
+    let request = JoinGroup {
+        group_instance_id: Some("a".into()),
+        rebalance_timeout_ms: 0,
+        ..f.join_request("g", "")
+    };
+    let fixed = f.send(Request::Join(request));
+    let request = JoinGroup {
+        rebalance_timeout_ms: -1,
+        ..f.join_request("g", "")
+    };
+    let moving = f.send(Request::Join(request));
+    f.pass(DELAY);
+    let members = f.sync_all("g", &[fixed, moving]);
+    let moving = members
+        .iter()
+        .find(|m| !m.member_id.starts_with("a-"))
+        .unwrap();
+    assert_eq!(f.leave("g", &moving.member_id), Ok(()));
+    // Each step ends, and each is due a moment after the one before.
+    for _ in 0..100 {
+        let due = f.shard.next_timer().unwrap().0;
+        assert!(due > f.now.monotonic);
+        f.set_time(due);
+        f.step(Input::Timer);
+    }
+    assert_eq!(f.state("g"), Some(GroupState::PreparingRebalance));
+    f.pass(seconds(10));
+    assert_eq!(f.state("g"), Some(GroupState::Empty));
+}
