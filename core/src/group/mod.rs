@@ -15,7 +15,7 @@
 //!
 //! `rewrite` says how the log stays bounded.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 
 use bytes::Bytes;
 use ottla_wire::{Str, Uuid};
@@ -115,6 +115,9 @@ pub enum Input {
         /// Committed or aborted.
         committed: bool,
     },
+    /// All topics that there are, while loading: once the log is loaded, offsets of others are
+    /// forgotten. To be given only if no commit in the log can be for a topic made later.
+    KnownTopics(Arc<BTreeSet<Uuid>>),
     /// The log has been read to its end.
     LoadDone,
     /// Another broker coordinates these groups from now on.

@@ -205,10 +205,7 @@ impl GroupShard {
             .map(|(topic, partitions)| FetchedTopic {
                 topic: TopicName {
                     name: topic.clone(),
-                    id: partitions
-                        .values()
-                        .next()
-                        .map_or(Uuid::ZERO, |stored| stored.topic_id),
+                    id: Uuid::ZERO,
                 },
                 partitions: partitions
                     .iter()
@@ -235,6 +232,7 @@ impl GroupShard {
                 offset: stored.offset,
                 leader_epoch: stored.leader_epoch,
                 metadata: stored.metadata.clone(),
+                topic_id: stored.topic_id,
                 error: None,
             },
             None => FetchedOffset {
@@ -242,6 +240,7 @@ impl GroupShard {
                 offset: -1,
                 leader_epoch: -1,
                 metadata: Str::new(),
+                topic_id: Uuid::ZERO,
                 error: unstable.then_some(GroupError::UnstableOffsetCommit),
             },
         }

@@ -10,13 +10,14 @@
 
 use alloc::vec::Vec;
 
-use ottla_wire::Str;
+use bytes::Bytes;
+use ottla_wire::{Str, Uuid};
 
 use super::{
     Output, Record,
     classic::ClassicGroup,
     records::{Parsed, RECORD_OVERHEAD, StoredOffset, parse},
-    shard::{Change, Group, GroupShard},
+    shard::{Change, Group, GroupShard, Then},
 };
 use crate::time::Now;
 
@@ -52,8 +53,11 @@ impl GroupShard {
     ) {
         self.size.log = self.size.log.saturating_add(record.size());
         self.next_offset = offset.saturating_add(1);
-        match (parse(record), producer_id) {
-            (Parsed::Foreign, _) => self.has_foreign_records = true,
+        let parsed = parse(record);
+        // Whatever it says, it is the newest of its key.
+        self.forget_foreign(&record.key);
+        match (parsed, producer_id) {
+            (Parsed::Foreign, _) => self.keep_foreign(record),
             (
                 Parsed::Offset {
                     group,
@@ -98,10 +102,7 @@ impl GroupShard {
                 );
             }
             (Parsed::Group { group, restored }, _) => {
-                let value = record
-                    .value
-                    .as_ref()
-                    .map(|v| bytes::Bytes::copy_from_slice(v));
+                let value = record.value.as_ref().map(|v| Bytes::copy_from_slice(v));
                 self.apply(
                     now,
                     Change::Group {
@@ -152,6 +153,26 @@ impl GroupShard {
                     .or_default()
                     .push(pending);
             }
+        }
+    }
+
+    /// Keeps a record that says nothing to the shard, as it may to others that read the log.
+    fn keep_foreign(&mut self, record: &Record) {
+        let Some(value) = &record.value else {
+            return;
+        };
+        self.size.live = self.size.live.saturating_add(record.size());
+        self.foreign.insert(
+            Bytes::copy_from_slice(&record.key),
+            Bytes::copy_from_slice(value),
+        );
+    }
+
+    /// A newer record of this key makes an unknown one nothing.
+    pub(super) fn forget_foreign(&mut self, key: &Bytes) {
+        if let Some(value) = self.foreign.remove(key) {
+            let size = RECORD_OVERHEAD + key.len() + value.len();
+            self.size.live = self.size.live.saturating_sub(size);
         }
     }
 
@@ -263,7 +284,34 @@ impl GroupShard {
                 self.prepare_rebalance(now, &id, out);
             }
         }
+        self.forget_unknown_topics(now, out);
         self.schedule_offset_expiry(now);
+    }
+
+    /// The topics that were deleted while nobody coordinated these groups lose their offsets. An id
+    /// never comes back; an offset without one stays, as its topic may be the one of that name.
+    fn forget_unknown_topics(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Some(known) = self.known_topics.take() else {
+            return;
+        };
+        let mut changes = Vec::new();
+        for (id, group) in &self.groups {
+            for (topic, partitions) in &group.offsets {
+                for (partition, stored) in partitions {
+                    if stored.topic_id != Uuid::ZERO && !known.contains(&stored.topic_id) {
+                        changes.push(Change::Offset {
+                            group: id.clone(),
+                            topic: topic.clone(),
+                            partition: *partition,
+                            stored: None,
+                        });
+                    }
+                }
+            }
+        }
+        if !changes.is_empty() {
+            self.append_in_parts(now, changes, Then::Nothing, out);
+        }
     }
 
     fn forget_unless_open(&mut self, id: &Str) {

@@ -472,6 +472,9 @@ pub struct FetchedOffset {
     pub leader_epoch: i32,
     /// The client's note.
     pub metadata: Str,
+    /// The id of the topic that was committed; [`Uuid::ZERO`] if unknown. It may be an earlier topic's of
+    /// the same name where all offsets are asked for.
+    pub topic_id: Uuid,
     /// Set for an offset that may not be shown.
     pub error: Option<GroupError>,
 }

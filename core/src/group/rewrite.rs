@@ -14,9 +14,10 @@
 //! broker dies before that is recorded, the log is merely longer. A failed append gives the rewrite
 //! up, and nothing is cut.
 //!
-//! Two kinds of records keep the shard from rewriting: those of kinds it does not know (groups of
-//! other protocols, written by a broker of Kafka's), and offsets of transactions that are open, as
-//! both would be lost. The log then stays whole, and grows.
+//! Records of kinds that the shard does not know (groups of other protocols, written by a broker of
+//! Kafka's) are kept, the newest of each key, and written again as they are. Offsets of transactions
+//! that are open would be lost: while there are any the log stays whole, and grows, as Kafka's cleaner
+//! stops there too.
 //!
 //! The memory is that of the live state once more, for the time of the rewrite.
 
@@ -83,7 +84,6 @@ impl GroupShard {
     pub(super) fn maybe_rewrite(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.rewrite == Rewrite::Idle
             && self.size.is_too_large()
-            && !self.has_foreign_records
             && self.open_transactions.is_empty()
         {
             self.rewrite = Rewrite::Waiting;
@@ -154,7 +154,7 @@ impl GroupShard {
 
     /// The newest record of each key.
     pub(super) fn live_records(&self) -> impl Iterator<Item = Result<Record, EncodeError>> {
-        self.groups.iter().flat_map(|(id, group)| {
+        let known = self.groups.iter().flat_map(|(id, group)| {
             let offsets = group.offsets.iter().flat_map(move |(topic, partitions)| {
                 partitions.iter().map(move |(partition, stored)| {
                     offset_record(id, topic, *partition, Some(stored))
@@ -165,7 +165,14 @@ impl GroupShard {
                 .iter()
                 .map(move |value| group_record(id, Some(value.clone())))
                 .chain(offsets)
-        })
+        });
+        // Last: one of these may be a broken record of a key that the state has an older one of.
+        known.chain(self.foreign.iter().map(|(key, value)| {
+            Ok(Record {
+                key: key.clone(),
+                value: Some(value.clone()),
+            })
+        }))
     }
 
     /// A part of the rewrite is durable at `offset`.

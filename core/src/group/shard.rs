@@ -1,7 +1,8 @@
 //! The shard: its groups, its timers, and the order of its appends.
 
 use alloc::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     vec::Vec,
 };
 
@@ -166,8 +167,11 @@ pub struct GroupShard {
     pub(super) next_offset: i64,
     /// Offsets of transactions without an end, by producer, with the offset of their record.
     pub(super) open_transactions: BTreeMap<i64, Vec<super::replay::PendingOffset>>,
-    /// The log has records of a kind that the shard does not know.
-    pub(super) has_foreign_records: bool,
+    /// The newest records of kinds that the shard does not know, by key: groups of other protocols,
+    /// written by a broker of Kafka's.
+    pub(super) foreign: BTreeMap<Bytes, Bytes>,
+    /// All topics there are, until the log is loaded.
+    pub(super) known_topics: Option<Arc<BTreeSet<Uuid>>>,
     /// Topics deleted while the shard was being loaded.
     deleted_early: Vec<(Str, Uuid)>,
     pub(super) size: LogSize,
@@ -188,7 +192,8 @@ impl GroupShard {
             next_sequence: 0,
             next_offset: 0,
             open_transactions: BTreeMap::new(),
-            has_foreign_records: false,
+            foreign: BTreeMap::new(),
+            known_topics: None,
             deleted_early: Vec::new(),
             size: LogSize::default(),
             rewrite: Rewrite::Idle,
@@ -230,6 +235,11 @@ impl GroupShard {
             } => {
                 if self.phase == Phase::Loading {
                     self.replay_marker(now, producer_id, committed);
+                }
+            }
+            Input::KnownTopics(topics) => {
+                if self.phase == Phase::Loading {
+                    self.known_topics = Some(topics);
                 }
             }
             Input::LoadDone => {
@@ -404,6 +414,11 @@ impl GroupShard {
             if touched.last() != Some(change.group()) {
                 touched.push(change.group().clone());
             }
+            if !self.foreign.is_empty()
+                && let Ok(record) = change.record()
+            {
+                self.forget_foreign(&record.key);
+            }
             self.apply(now, change);
         }
         match then {
@@ -556,6 +571,7 @@ impl GroupShard {
             }
         }
         self.open_transactions.clear();
+        self.foreign.clear();
         self.timers.clear();
         self.rewrite = Rewrite::Idle;
     }

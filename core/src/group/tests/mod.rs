@@ -176,6 +176,10 @@ impl Fixture {
     fn crash(&mut self) {
         self.shard = GroupShard::new(self.config.clone());
         self.in_flight.clear();
+        self.load_log();
+    }
+
+    fn load_log(&mut self) {
         for (offset, record) in self.log.clone() {
             self.step(Input::Loaded {
                 record,

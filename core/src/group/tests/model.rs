@@ -246,6 +246,7 @@ impl World {
             Event::Durable(count) => {
                 for _ in 0..*count {
                     self.f.commit_one();
+                    self.listen();
                 }
             }
             Event::Fail => {
@@ -353,17 +354,6 @@ impl World {
     fn listen(&mut self) {
         let f = &self.f;
         let (history, births) = (&mut self.history, &mut self.births);
-        // First: a commit that followed may have been acknowledged since.
-        self.fetching
-            .retain(|(ticket, group)| match f.answer(*ticket) {
-                Some(Response::OffsetFetch(Ok(topics))) => {
-                    let offset = topics.first().map_or(-1, |t| t.partitions[0].offset);
-                    history.offsets.push(Seen::Read(group.clone(), offset));
-                    false
-                }
-                Some(_) => false,
-                None => true,
-            });
         self.committing
             .retain(|(ticket, group, offset)| match f.answer(*ticket) {
                 Some(_) if f.committed(*ticket).is_ok() => {
@@ -381,6 +371,17 @@ impl World {
                     history.offsets.push(Seen::Deleted(group.clone()));
                     // A member may have come since: the group need not be missing now.
                     *births.entry(group.clone()).or_default() += 1;
+                    false
+                }
+                Some(_) => false,
+                None => true,
+            });
+        // Of what one append brought, the fetches see all.
+        self.fetching
+            .retain(|(ticket, group)| match f.answer(*ticket) {
+                Some(Response::OffsetFetch(Ok(topics))) => {
+                    let offset = topics.first().map_or(-1, |t| t.partitions[0].offset);
+                    history.offsets.push(Seen::Read(group.clone(), offset));
                     false
                 }
                 Some(_) => false,
@@ -492,10 +493,11 @@ impl World {
 
     /// Without faults, and with clients that do what they should, every group gets stable.
     fn settle(&mut self) -> Result<(), String> {
+        // Each is heard of before a member can begin anew a group that went with it.
+        while self.f.commit_one() {
+            self.listen();
+        }
         self.f.is_durable_at_once = true;
-        self.f.commit_all();
-        // Now, before a member can begin anew a group that went with what became durable.
-        self.listen();
         for _ in 0..400 {
             for who in 0..self.people.len() {
                 self.happen(&Event::Act(who));

@@ -1,5 +1,7 @@
 //! Committing, fetching, deleting and expiring offsets.
 
+use alloc::collections::BTreeSet;
+
 use super::*;
 
 const WEEK: Duration = seconds_const(7 * 24 * 3_600);
@@ -139,6 +141,7 @@ fn an_offset_comes_back_with_its_epoch_and_note() {
         offset: 42,
         leader_epoch: 5,
         metadata: "note".into(),
+        topic_id: Uuid::ZERO,
         error: None,
     };
     assert_eq!(topics[0].partitions, [expected]);
@@ -244,6 +247,28 @@ fn an_offset_of_a_topic_that_was_made_anew_is_not_shown() {
             panic!()
         };
         assert_eq!(topics[0].partitions[0].offset, offset);
+    }
+}
+
+#[test]
+fn offsets_of_a_topic_deleted_while_nobody_coordinated_are_gone_once_loaded() {
+    let mut f = Fixture::new();
+    for (topic, id) in [("old", 1), ("new", 2), ("unknown", 0)] {
+        let mut request = Fixture::commit_request("g", None, 9);
+        request.topics[0].topic = TopicName {
+            name: topic.into(),
+            id: Uuid::from_parts(0, id),
+        };
+        f.send(Request::OffsetCommit(request));
+    }
+    f.shard = GroupShard::new(f.config.clone());
+    let known = BTreeSet::from([Uuid::from_parts(0, 2)]);
+    f.step(Input::KnownTopics(known.into()));
+    f.load_log();
+    for _ in 0..2 {
+        let topics: Vec<_> = f.shard.groups["g"].offsets.keys().cloned().collect();
+        assert_eq!(topics, ["new", "unknown"]);
+        f.crash();
     }
 }
 

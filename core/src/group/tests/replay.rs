@@ -106,26 +106,44 @@ fn of_two_commits_of_a_key_the_later_record_wins_whenever_its_transaction_ends()
 }
 
 #[test]
-fn records_of_unknown_kinds_are_left_alone() {
-    let mut f = Fixture::loading(GroupConfig::default());
+fn records_of_unknown_kinds_outlive_a_rewrite_until_they_are_removed() {
     let strange = Record {
         key: Bytes::from_static(b"\0\x63???"),
-        value: Some(Bytes::new()),
+        value: Some(Bytes::from_static(b"anything")),
     };
-    let broken = Record {
+    let broken = |group, at| Record {
         value: Some(Bytes::from_static(b"\0\x09")),
-        ..offset("g", 1)
+        ..offset(group, at)
     };
-    load(
-        &mut f,
-        [(strange, None), (broken, None), (offset("g", 5), None)],
-    );
+    let mut f = Fixture::loading(GroupConfig::default());
+    let records = [
+        strange.clone(),
+        broken("g", 1),
+        offset("g", 5),
+        broken("h", 1),
+    ];
+    load(&mut f, records.map(|record| (record, None)));
     f.step(Input::LoadDone);
     assert_eq!(f.fetch("g"), 5);
-    // And the log is never rewritten without them.
     f.shard.size.log = usize::MAX / 2;
-    f.commit("g", None, 6).unwrap();
-    assert_eq!(f.log.len(), 4);
+    f.step(Input::Timer);
+    let log: Vec<Record> = f.log.iter().map(|(_, record)| record.clone()).collect();
+    assert_eq!(log, [offset("g", 5), broken("h", 1), strange.clone()]);
+    // A commit takes the place of what could not be read; a tombstone removes.
+    f.commit("h", None, 6).unwrap();
+    assert_eq!(f.shard.foreign.len(), 1);
+    f.shard = GroupShard::new(f.config.clone());
+    let removed = Record {
+        value: None,
+        ..strange
+    };
+    f.log.push_back((f.next_offset, removed));
+    f.next_offset += 1;
+    f.load_log();
+    assert!(f.shard.foreign.is_empty());
+    assert_eq!((f.fetch("g"), f.fetch("h")), (5, 6));
+    let live: usize = f.shard.live_records().map(|r| r.unwrap().size()).sum();
+    assert!(f.shard.size.live.abs_diff(live) < 64);
 }
 
 #[test]
