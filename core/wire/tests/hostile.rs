@@ -209,3 +209,26 @@ fn what_is_not_there_is_an_error_and_names_its_place() {
         &[7][..]
     );
 }
+
+#[test]
+fn a_compact_string_may_be_as_long_as_a_plain_one_and_no_longer() {
+    let decode = |length: usize| {
+        let mut encoder = Encoder::new();
+        encoder.uvarint(u32::try_from(length + 1).unwrap());
+        let mut bytes = encoder.finish().into_bytes().to_vec();
+        bytes.resize(bytes.len() + length, b'x');
+        let mut decoder = Decoder::new(Bytes::from(bytes));
+        decoder.str(true).map(|text| text.len())
+    };
+    let max = i16::MAX as usize;
+    assert_eq!(decode(max), Ok(max));
+    let length = max + 1;
+    assert_eq!(
+        decode(length),
+        Err(DecodeError::StringTooLong { at: 3, length, max })
+    );
+    assert!(matches!(
+        decode(1 << 20),
+        Err(DecodeError::StringTooLong { .. })
+    ));
+}

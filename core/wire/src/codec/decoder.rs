@@ -43,6 +43,16 @@ pub enum DecodeError {
         /// What it says.
         length: i64,
     },
+    /// A string is longer than Kafka lets any be, which a compact length could say.
+    #[error("the string at {at} has {length} bytes, {max} are allowed")]
+    StringTooLong {
+        /// Where the text begins.
+        at: usize,
+        /// How long it is.
+        length: usize,
+        /// The longest that is allowed.
+        max: usize,
+    },
     /// An array claims more elements than the bytes at hand could hold.
     #[error(
         "{count} elements of at least {min_size} bytes are claimed at {at}, {remaining} bytes remain"
@@ -352,6 +362,12 @@ impl Decoder {
             return Ok(None);
         };
         let at = self.at;
+        // Kafka bounds a string so even where its length is compact. What is kept of it would not fit
+        // into a record whose strings are plain.
+        let max = i16::MAX as usize;
+        if length > max {
+            return Err(DecodeError::StringTooLong { at, length, max });
+        }
         let bytes = self.slice(length)?;
         Str::from_utf8(bytes)
             .map(Some)
