@@ -1,7 +1,8 @@
 //! Record batches on their way into a log.
 //!
-//! A batch is judged by its header and its checksum; records are not looked at, except the single
-//! record of a control batch. What a client, a coordinator or a leader may send differs, so each has
+//! A batch is judged by its header and its checksum. The records of a client's batch that is not
+//! compressed are walked as well, without copying any: their number, lengths, offsets and timestamps
+//! must be what readers will believe. Compressed ones are not opened here. What a client, a coordinator or a leader may send differs, so each has
 //! its own way to a [`Batches`], and a log only takes a `Batches`.
 
 mod marker;
@@ -12,8 +13,8 @@ use bytes::Bytes;
 
 pub use marker::EndTxnMarker;
 pub use ottla_wire::records::BatchHeader;
-use ottla_wire::records::MAGIC;
 pub(crate) use ottla_wire::records::crc32c;
+use ottla_wire::records::{Compression, MAGIC, RecordError, RecordIter, TimestampType};
 
 use crate::{
     limits::{BATCH_BYTES_MAX, BATCH_HEADER_BYTES, BATCH_OVERHEAD_BYTES},
@@ -92,6 +93,18 @@ pub enum BatchError {
         /// The last offset delta, which should be one less.
         last_offset_delta: i32,
     },
+    /// `INVALID_RECORD`: a producer numbers from zero.
+    #[error("base offset {got}, a producer's is 0")]
+    BaseOffset {
+        /// The base offset.
+        got: i64,
+    },
+    /// `INVALID_RECORD`: the records are not those that the header announces.
+    #[error("its records cannot be read: {0}")]
+    Records(#[from] RecordError),
+    /// `INVALID_TIMESTAMP`: the time of the append is the broker's to say.
+    #[error("a batch from a client with the time of its append")]
+    AppendTime,
     /// `INVALID_RECORD`: only one batch a partition may be in a produce request.
     #[error("more than one batch")]
     ManyBatches,
@@ -121,16 +134,24 @@ pub enum BatchError {
 pub struct Batches {
     bytes: Bytes,
     origin: Origin,
+    /// The least and the largest timestamp of the records, where they were looked at.
+    times: Option<(Timestamp, Timestamp)>,
 }
 
 impl Batches {
-    /// A producer's one batch, checked as Kafka's `LogValidator` does as far as headers go.
+    /// A producer's one batch, checked as Kafka's `LogValidator` does: all of it if it is not
+    /// compressed, else as far as its header goes. A false largest timestamp is put right.
     ///
     /// # Errors
     /// Says what is wrong with it.
     pub fn from_client(bytes: Bytes, max_message_bytes: usize) -> Result<Self, BatchError> {
         let mut rest = Split::new(&bytes);
         let (_, header, batch) = rest.next().ok_or(BatchError::Empty)??;
+        if header.base_offset != 0 {
+            return Err(BatchError::BaseOffset {
+                got: header.base_offset,
+            });
+        }
         if batch.len() > max_message_bytes {
             return Err(BatchError::TooLarge {
                 got: batch.len(),
@@ -144,8 +165,12 @@ impl Batches {
         if header.attributes.is_control() {
             return Err(BatchError::Control);
         }
-        if let Err(unknown) = header.attributes.compression() {
-            return Err(BatchError::Compression { got: unknown.0 });
+        let compression = header
+            .attributes
+            .compression()
+            .map_err(|unknown| BatchError::Compression { got: unknown.0 })?;
+        if header.attributes.timestamp_type() == TimestampType::LogAppendTime {
+            return Err(BatchError::AppendTime);
         }
         check_count(&header)?;
         let BatchHeader {
@@ -161,9 +186,20 @@ impl Batches {
                 base_sequence,
             });
         }
+        let times = match compression {
+            Compression::None => Some(walk(&header, &batch[BATCH_HEADER_BYTES..])?),
+            _ => None,
+        };
+        let bytes = match times {
+            Some((_, max)) if max.0 != header.max_timestamp => {
+                Bytes::from(with_max_timestamp(batch, max))
+            }
+            _ => bytes,
+        };
         Ok(Self {
             bytes,
             origin: Origin::Client,
+            times,
         })
     }
 
@@ -189,7 +225,11 @@ impl Batches {
             any = true;
         }
         if any {
-            Ok(Self { bytes, origin })
+            Ok(Self {
+                bytes,
+                origin,
+                times: None,
+            })
         } else {
             Err(BatchError::Empty)
         }
@@ -216,6 +256,7 @@ impl Batches {
             Ok(Self {
                 bytes: bytes.slice(..whole),
                 origin: Origin::Replication,
+                times: None,
             })
         }
     }
@@ -230,6 +271,13 @@ impl Batches {
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// The least and the largest timestamp of a client's records, leaving out those without one;
+    /// none where they were not looked at.
+    #[must_use]
+    pub fn times(&self) -> Option<(Timestamp, Timestamp)> {
+        self.times
     }
 
     /// Each batch's header and bytes.
@@ -346,6 +394,29 @@ fn check_count(header: &BatchHeader) -> Result<(), BatchError> {
     Ok(())
 }
 
+/// Looks at every record of a batch that is not compressed. The least and the largest timestamp of
+/// those that have one.
+fn walk(header: &BatchHeader, records: &[u8]) -> Result<(Timestamp, Timestamp), RecordError> {
+    let (mut min, mut max) = (i64::MAX, Timestamp::NONE.0);
+    for record in RecordIter::new(header, records).consecutive() {
+        let timestamp = record?.timestamp;
+        if timestamp != Timestamp::NONE.0 {
+            min = min.min(timestamp);
+            max = max.max(timestamp);
+        }
+    }
+    Ok((Timestamp(min.min(max)), Timestamp(max)))
+}
+
+/// `batch` with another largest timestamp, and the checksum that goes with it.
+fn with_max_timestamp(batch: &[u8], max: Timestamp) -> Vec<u8> {
+    let mut bytes = batch.to_vec();
+    bytes[35..43].copy_from_slice(&max.0.to_be_bytes());
+    let crc = crc32c(&bytes[BATCH_OVERHEAD_BYTES + 9..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes
+}
+
 /// The header of `batch` as a leader with log append time writes it; what follows the header is unchanged.
 #[must_use]
 pub(crate) fn with_log_append_time(batch: &[u8], now: Timestamp) -> [u8; BATCH_HEADER_BYTES] {
@@ -366,3 +437,6 @@ pub(crate) fn with_log_append_time(batch: &[u8], now: Timestamp) -> [u8; BATCH_H
 pub fn crc_matches(header: &BatchHeader, batch: &[u8]) -> bool {
     check_crc(0, header, batch).is_ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -299,7 +299,11 @@ impl Log {
             }
             let stamped = self.stamped_time(now, how);
             if batches.origin() == Origin::Client && stamped == Timestamp::NONE {
-                self.check_timestamps(now, &header)?;
+                let times = batches.times().map_or(
+                    [header.base_timestamp, header.max_timestamp],
+                    |(min, max)| [min.0, max.0],
+                );
+                self.check_timestamps(now, times)?;
             }
             let timestamp = if stamped == Timestamp::NONE {
                 header.max_timestamp
@@ -319,10 +323,12 @@ impl Log {
         Ok(placed)
     }
 
-    fn check_timestamps(&self, now: Timestamp, header: &BatchHeader) -> Result<(), AppendError> {
+    /// Whether timestamps are near enough to the broker's clock: the least and the largest of the
+    /// records, or what the header of a batch that is not opened says.
+    fn check_timestamps(&self, now: Timestamp, times: [i64; 2]) -> Result<(), AppendError> {
         let earliest = now.0.saturating_sub(self.config.timestamp_before_max_ms);
         let latest = now.0.saturating_add(self.config.timestamp_after_max_ms);
-        for got in [header.base_timestamp, header.max_timestamp] {
+        for got in times {
             // Records without a timestamp (-1) are let pass, as Kafka does.
             if got >= 0 && !(earliest..=latest).contains(&got) {
                 return Err(AppendError::InvalidTimestamp {

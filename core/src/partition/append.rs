@@ -131,7 +131,11 @@ impl Partition {
         {
             return Err(AppendError::WrongLeaderEpoch { expected, current });
         }
-        let (in_sync, required) = (self.replication.in_sync(), self.config.min_insync_replicas);
+        // No more can be asked for than there are (as for Kafka): else a topic with one replica could
+        // not be written to.
+        let replicas = self.replication.replicas().len().max(1);
+        let required = self.config.min_insync_replicas.min(replicas);
+        let in_sync = self.replication.in_sync();
         if options.acks == Acks::All && leads && in_sync < required {
             return Err(AppendError::NotEnoughReplicas { in_sync, required });
         }

@@ -5,7 +5,7 @@
 //! * `AcknowledgedStays`: what was acknowledged with acks=all is in the log, at its offset, for ever;
 //! * `AnsweredOnce`: no ticket is answered twice, and in the end each is, unless a crash took it.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 
 use ottla_wire::records::BatchBuilder;
 use proptest::prelude::*;
@@ -178,6 +178,10 @@ fn appends_are_fenced_by_role_epoch_and_replicas_in_sync() {
         ..world.config.clone()
     };
     world.step(Input::Configure(Box::new(needs_two)));
+    world.step(Input::Lead {
+        epoch: 0,
+        members: vec![(1, true), (2, false)],
+    });
     let few = AppendError::NotEnoughReplicas {
         in_sync: 1,
         required: 2,
@@ -191,6 +195,19 @@ fn appends_are_fenced_by_role_epoch_and_replicas_in_sync() {
         ask(&mut world, all),
         Some(Err(AppendError::NotLeader { leader_epoch: 1 }))
     );
+}
+
+#[test]
+fn a_topic_with_one_replica_asks_for_no_more_of_them_in_sync() {
+    let mut world = World::new(FlushPolicy::Synced);
+    let needs_two = PartitionConfig {
+        min_insync_replicas: 2,
+        ..world.config.clone()
+    };
+    world.step(Input::Configure(Box::new(needs_two)));
+    world.append(Acks::All);
+    world.run_until_idle();
+    assert_eq!(world.acknowledged.len(), 1);
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn of_batch(error: &BatchError) -> ErrorCode {
         BatchError::Torn { .. } | BatchError::Length { .. } | BatchError::Crc { .. } => {
             ErrorCode::CorruptMessage
         }
+        BatchError::AppendTime => ErrorCode::InvalidTimestamp,
         BatchError::Magic { .. } => ErrorCode::UnsupportedForMessageFormat,
         BatchError::Compression { .. } => ErrorCode::UnsupportedCompressionType,
         _ => ErrorCode::InvalidRecord,
