@@ -75,6 +75,9 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// Bytes free for this process on the disk that holds `path`.
     fn free_space(&self, path: &Path) -> impl Future<Output = Result<u64>> + Send;
 
+    /// Bytes of the disk that holds `path`, free or not.
+    fn total_space(&self, path: &Path) -> impl Future<Output = Result<u64>> + Send;
+
     /// Takes the exclusive lock that the file at `path` (made if missing) stands for;
     /// `WouldBlock` if another process holds it.
     fn lock(&self, path: &Path) -> impl Future<Output = Result<Self::Lock>> + Send;

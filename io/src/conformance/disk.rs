@@ -444,8 +444,13 @@ pub async fn sync_dir_succeeds_and_needs_a_folder<I: Io>(ground: Ground<I>) {
     assert_eq!(kind(disk.sync_dir(&missing).await), ErrorKind::NotFound);
 }
 
-pub async fn free_space_is_told<I: Io>(ground: Ground<I>) {
-    assert!(ground.io.disk().free_space(&ground.folder).await.unwrap() > 0);
+pub async fn free_and_total_space_are_told<I: Io>(ground: Ground<I>) {
+    let disk = ground.io.disk();
+    let free = disk.free_space(&ground.folder).await.unwrap();
+    assert!(free > 0);
+    assert!(disk.total_space(&ground.folder).await.unwrap() >= free);
+    let missing = ground.folder.join("missing");
+    assert_eq!(kind(disk.total_space(&missing).await), ErrorKind::NotFound);
 }
 
 pub async fn a_held_lock_refuses_a_second<I: Io>(ground: Ground<I>) {

@@ -107,7 +107,7 @@ macro_rules! __conformance_cases {
                 metadata_tells_length_and_kind
                 metadata_of_what_is_missing_is_refused
                 sync_dir_succeeds_and_needs_a_folder
-                free_space_is_told
+                free_and_total_space_are_told
                 a_held_lock_refuses_a_second
                 a_dropped_lock_may_be_taken
                 read_gives_the_whole_file

@@ -117,6 +117,15 @@ impl Disk for RealDisk {
         .await
     }
 
+    async fn total_space(&self, path: &Path) -> Result<u64> {
+        let path = path.to_owned();
+        blocking(&self.runtime, move || {
+            let disk = rustix::fs::statvfs(&path)?;
+            Ok(disk.f_blocks.saturating_mul(disk.f_frsize))
+        })
+        .await
+    }
+
     async fn lock(&self, path: &Path) -> Result<RealLock> {
         let path = path.to_owned();
         blocking(&self.runtime, move || {

@@ -260,6 +260,14 @@ impl Disk for SimDisk {
         .await
     }
 
+    async fn total_space(&self, path: &Path) -> Result<u64> {
+        self.perform("total_space", Cost::Memory, |state| {
+            state.metadata(path)?;
+            Ok(state.total())
+        })
+        .await
+    }
+
     async fn lock(&self, path: &Path) -> Result<SimLock> {
         let inode = self
             .perform("lock", Cost::Memory, |state| {

@@ -119,6 +119,11 @@ impl DiskState {
         self.limit = free.map(|free| self.used.saturating_add(free).min(self.capacity));
     }
 
+    /// The disk's own size, whatever it is limited to.
+    pub(super) fn total(&self) -> u64 {
+        self.capacity
+    }
+
     pub(super) fn free(&self) -> u64 {
         self.limit
             .unwrap_or(self.capacity)
