@@ -198,6 +198,9 @@ pub enum QueryError {
     /// The partition's files cannot be used: `KAFKA_STORAGE_ERROR`.
     #[error("the partition is offline")]
     Offline,
+    /// The partition was deleted: `UNKNOWN_TOPIC_OR_PARTITION`.
+    #[error("the partition is gone")]
+    Gone,
     /// A batch fails its checksum: `CORRUPT_MESSAGE`.
     #[error("the batch at offset {offset} is corrupt")]
     Corrupt {
@@ -243,6 +246,9 @@ pub enum AppendError {
     /// The partition was closed or deleted before the append was acknowledged: `NOT_LEADER_OR_FOLLOWER`.
     #[error("the partition was closed")]
     Closed,
+    /// The partition was deleted before the append was acknowledged: `UNKNOWN_TOPIC_OR_PARTITION`.
+    #[error("the partition is gone")]
+    Gone,
     /// The batches are refused for what they are. Nothing was appended.
     #[error(transparent)]
     Batch(#[from] BatchError),

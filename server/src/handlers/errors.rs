@@ -18,6 +18,7 @@ pub(super) fn of_append(error: &AppendError) -> ErrorCode {
             ErrorCode::UnknownLeaderEpoch
         }
         AppendError::WrongLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+        AppendError::Gone => ErrorCode::UnknownTopicOrPartition,
         AppendError::Storage | AppendError::Full => ErrorCode::KafkaStorageError,
         AppendError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
         AppendError::Batch(error) => of_batch(error),
@@ -57,6 +58,7 @@ pub(super) fn of_query(error: &QueryError) -> ErrorCode {
         QueryError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
         QueryError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         QueryError::Offline => ErrorCode::KafkaStorageError,
+        QueryError::Gone => ErrorCode::UnknownTopicOrPartition,
         QueryError::Corrupt { .. } => ErrorCode::CorruptMessage,
     }
 }

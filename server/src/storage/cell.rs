@@ -8,7 +8,8 @@ use std::{
 use ottla_core::{
     log::Effect,
     partition::{
-        Answer, EffectId, Input, Output, Partition, PartitionConfig, Ticket, TopicPartition,
+        Answer, EffectId, Input, Output, Partition, PartitionConfig, QueryError, Ticket,
+        TopicPartition,
     },
     time::Instant,
 };
@@ -182,6 +183,14 @@ impl State {
             };
         }
         self.known
+    }
+
+    /// Why there is no machine.
+    pub(super) fn why_unusable(&self) -> QueryError {
+        match self.ended {
+            true => QueryError::Gone,
+            false => QueryError::Offline,
+        }
     }
 
     /// Ends the partition: nothing more is performed, and whoever waits learns that it is gone.

@@ -110,10 +110,12 @@ impl<I: Io> PartitionHandle<I> {
             records,
             options,
         });
+        let cell = Arc::clone(&self.cell);
         async move {
             match answer.await {
                 Ok(Answer::Appended(result)) => result,
-                // The partition is damaged, or went away before it answered.
+                _ if cell.state().ended => Err(AppendError::Gone),
+                // The partition is damaged.
                 _ => Err(AppendError::Storage),
             }
         }
@@ -247,7 +249,7 @@ impl<I: Io> PartitionHandle<I> {
         async move {
             match (&mut waiting.answer).await {
                 Ok(Answer::Ready(result)) => result,
-                _ => Err(QueryError::Offline),
+                _ => Err(waiting.cell.state().why_unusable()),
             }
         }
     }
@@ -258,7 +260,7 @@ impl<I: Io> PartitionHandle<I> {
         let (_, answer) = self.cell.ask(|from| Input::DeleteRecords { from, before });
         let log_start = match answer.await {
             Ok(Answer::RecordsDeleted(result)) => result?,
-            _ => return Err(QueryError::Offline),
+            _ => return Err(self.cell.state().why_unusable()),
         };
         if let Some(storage) = self.storage.upgrade()
             && let Err(error) = storage.checkpoint_folder_of(&self.cell).await
@@ -334,13 +336,8 @@ impl<I: Io> PartitionHandle<I> {
         &self,
         question: impl FnOnce(&Partition) -> Result<T, QueryError>,
     ) -> Result<T, QueryError> {
-        question(
-            self.cell
-                .state()
-                .machine
-                .as_ref()
-                .ok_or(QueryError::Offline)?,
-        )
+        let state = self.cell.state();
+        question(state.machine.as_ref().ok_or_else(|| state.why_unusable())?)
     }
 
     /// Where a scan begins, looked up in an index file if need be.
