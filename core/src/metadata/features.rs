@@ -31,6 +31,16 @@ pub struct Feature {
     pub supported: SupportedVersions,
     /// The level that a new cluster of 4.3 starts with.
     pub default_level: i16,
+    /// Whether the APIs that it stands for are served, so that clients may be told of it. The levels
+    /// of the others are kept in the log, where Kafka's own nodes want them.
+    pub is_served: bool,
+}
+
+impl Feature {
+    const fn not_served(mut self) -> Self {
+        self.is_served = false;
+        self
+    }
 }
 
 const fn feature(name: &'static str, min: i16, max: i16) -> Feature {
@@ -38,6 +48,7 @@ const fn feature(name: &'static str, min: i16, max: i16) -> Feature {
         name,
         supported: SupportedVersions { min, max },
         default_level: max,
+        is_served: true,
     }
 }
 
@@ -50,10 +61,10 @@ pub const FINALIZED: [Feature; 6] = [
         METADATA_VERSION_LATEST,
     ),
     feature(ELR_VERSION, 0, 1),
-    feature(GROUP_VERSION, 0, 1),
-    feature(SHARE_VERSION, 0, 1),
-    feature(STREAMS_VERSION, 0, 1),
-    feature(TRANSACTION_VERSION, 0, 2),
+    feature(GROUP_VERSION, 0, 1).not_served(),
+    feature(SHARE_VERSION, 0, 1).not_served(),
+    feature(STREAMS_VERSION, 0, 1).not_served(),
+    feature(TRANSACTION_VERSION, 0, 2).not_served(),
 ];
 
 /// The quorum's own feature, which registrations list beside [`FINALIZED`].

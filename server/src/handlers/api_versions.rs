@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_core::metadata::features::{FINALIZED, KRAFT};
+use ottla_core::metadata::features::{FINALIZED, KRAFT, find};
 use ottla_io::Io;
 use ottla_wire::{
     ErrorCode, Str,
@@ -43,6 +43,7 @@ pub async fn handle<I: Io>(
     let supported = FINALIZED
         .iter()
         .chain([&KRAFT])
+        .filter(|feature| feature.is_served)
         .filter(|feature| context.api_version >= 4 || feature.supported.min > 0)
         .map(|feature| SupportedFeatureKey {
             name: Str::from_static(feature.name),
@@ -52,14 +53,24 @@ pub async fn handle<I: Io>(
         });
     let epoch = broker.metadata.applied_offset();
     let image = broker.metadata.image();
-    let finalized = image.features().iter().filter(|(_, level)| **level != 0);
+    let in_log = image
+        .features()
+        .iter()
+        .map(|(name, &level)| (name.clone(), level));
+    // A quorum whose voters are in its log runs the version that has them there (KIP-853).
+    let quorum = broker.metadata.voters().map(|_| KRAFT.supported.max);
+    let quorum = quorum.map(|level| (Str::from_static(KRAFT.name), level));
+    let is_served = |name: &str| find(name).is_some_and(|feature| feature.is_served);
+    let finalized = in_log
+        .chain(quorum)
+        .filter(|(name, level)| *level != 0 && is_served(name));
     ApiVersionsResponse {
         api_keys: dispatch::advertised(),
         supported_features: supported.collect(),
         finalized_features_epoch: epoch,
         finalized_features: finalized
-            .map(|(name, &level)| FinalizedFeatureKey {
-                name: name.clone(),
+            .map(|(name, level)| FinalizedFeatureKey {
+                name,
                 max_version_level: level,
                 min_version_level: level,
                 ..Default::default()
