@@ -4,7 +4,7 @@
 //! A key's synonyms are all places that could give its value, the strongest first. Kafka cuts those
 //! that stand before the key's own name, and so does this; the first that is left is the source.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ottla_core::{
     config::{
@@ -61,9 +61,15 @@ pub async fn handle<I: Io>(
             with_synonyms: request.include_synonyms,
             with_docs: request.include_documentation,
         };
+        // The same question is answered once, however often it is asked.
+        let mut seen = BTreeSet::new();
         request
             .resources
             .iter()
+            .filter(|asked| {
+                let keys = &asked.configuration_keys;
+                seen.insert((asked.resource_type, &asked.resource_name, keys))
+            })
             .map(|resource| describer.resource(resource))
             .collect()
     });
@@ -108,7 +114,8 @@ impl Describer<'_> {
         };
         match described {
             Ok(mut configs) => {
-                let wanted = resource.configuration_keys.as_deref().unwrap_or_default();
+                let wanted = resource.configuration_keys.iter().flatten();
+                let wanted: BTreeSet<&Str> = wanted.collect();
                 configs.retain(|config| wanted.is_empty() || wanted.contains(&config.name));
                 result.configs = configs;
             }
@@ -215,11 +222,15 @@ impl Describer<'_> {
         .collect()
     }
 
-    /// The levels of this broker's logs are set where it is started, so there are no loggers here.
+    /// The levels of this broker's logs are set where it is started, so there are no loggers here, and
+    /// an empty list would say that there might be.
     fn broker_logger(&self, name: &str) -> Described {
         match name.parse::<i32>() {
             _ if name.is_empty() => refuse("Broker id must not be empty".into()),
-            Ok(id) if id == self.node_id => Ok(Vec::new()),
+            Ok(id) if id == self.node_id => refuse(
+                "This broker has no loggers to describe: what it logs is set where it is started."
+                    .into(),
+            ),
             Ok(_) => refuse(format!(
                 "Unexpected broker id, expected {} but received {name}",
                 self.node_id

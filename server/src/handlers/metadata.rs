@@ -4,7 +4,7 @@
 //! (`auto.create.topics.enable`); it is then answered as it was created, as this node acts on a
 //! change before it tells of it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ottla_core::{
     controller::{Request, Response, is_internal, validate_topic_name},
@@ -61,10 +61,15 @@ pub async fn handle<I: Io>(
     };
     let topics: Vec<MetadataResponseTopic> = match wanted {
         None => image.topics().map(|topic| view.topic(topic)).collect(),
-        Some(topics) => topics
-            .iter()
-            .map(|t| view.wanted(t.name.as_ref(), t.topic_id))
-            .collect(),
+        // Each topic is answered once, however often it is asked for.
+        Some(topics) => {
+            let mut seen = BTreeSet::new();
+            topics
+                .iter()
+                .filter(|t| seen.insert((t.name.as_deref(), t.topic_id)))
+                .map(|t| view.wanted(t.name.as_ref(), t.topic_id))
+                .collect()
+        }
     };
     let mut response = MetadataResponse {
         brokers: view.brokers(),
@@ -86,11 +91,11 @@ pub async fn handle<I: Io>(
 
 /// Creates what is missing, if the broker's configuration allows it. What cannot be created is
 /// simply missing afterwards.
-async fn create_missing<I: Io>(broker: &Arc<Broker<I>>, names: impl Iterator<Item = &Str>) {
+async fn create_missing<'a, I: Io>(broker: &Arc<Broker<I>>, names: impl Iterator<Item = &'a Str>) {
     if !broker.metadata.broker_flag("auto.create.topics.enable") {
         return;
     }
-    let missing: Vec<Str> = {
+    let missing: BTreeSet<Str> = {
         let image = broker.metadata.image();
         let is_missing =
             |name: &&Str| image.topic(name).is_none() && validate_topic_name(name).is_ok();
