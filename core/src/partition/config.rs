@@ -59,6 +59,8 @@ pub struct PartitionConfig {
     pub min_insync_replicas: usize,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval: Duration,
+    /// `file.delete.delay.ms`: how long deleted files stay; the node's own delay if there is none.
+    pub file_delete_delay: Option<Duration>,
     /// Bytes taken but not yet written; further appends wait in order until there is room.
     pub unwritten_bytes_max: usize,
 }
@@ -71,6 +73,7 @@ impl Default for PartitionConfig {
             compression: TopicCompression::Producer,
             min_insync_replicas: 1,
             retention_check_interval: Duration::from_secs(300),
+            file_delete_delay: None,
             unwritten_bytes_max: crate::limits::PARTITION_UNWRITTEN_BYTES_MAX,
         }
     }

@@ -66,6 +66,7 @@ pub fn partition_config(layers: &Layers<'_>, overrides: &Entries) -> PartitionCo
         compression: compression(layers, overrides),
         min_insync_replicas: usize::try_from(integer("min.insync.replicas")).unwrap_or(1),
         retention_check_interval: check,
+        file_delete_delay: Some(millis(integer("file.delete.delay.ms"))),
         ..PartitionConfig::default()
     }
 }

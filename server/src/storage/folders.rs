@@ -1,6 +1,6 @@
 //! The folders of partitions: their names, making one, throwing one away.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use ottla_core::{
@@ -70,6 +70,7 @@ impl<I: Io> Shared<I> {
     ) -> Result<Arc<Cell<I>>, CreateError> {
         let root = &self.directories[directory].path;
         let place = self.place(root.join(name.to_string()));
+        place.configure(&config);
         let failed = |source| CreateError::Io {
             path: place.folder.clone(),
             source,
@@ -118,7 +119,7 @@ impl<I: Io> Shared<I> {
     }
 
     /// Renames a folder so that its name is free, durably, and removes it after a while.
-    pub(super) async fn discard(&self, folder: &Path) -> io::Result<()> {
+    pub(super) async fn discard(&self, folder: &Path, delay: Duration) -> io::Result<()> {
         let (Some(root), Some(name)) = (folder.parent(), folder.file_name()) else {
             return Ok(());
         };
@@ -126,7 +127,7 @@ impl<I: Io> Shared<I> {
         let renamed = root.join(name);
         self.io.disk().rename(folder, &renamed).await?;
         self.io.disk().sync_dir(root).await?;
-        let (io, delay) = (self.io.clone(), self.settings.delete_delay);
+        let io = self.io.clone();
         self.io.spawn_detached(
             "delete-partition",
             async move {

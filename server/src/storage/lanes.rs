@@ -11,7 +11,10 @@ use std::{
     collections::VecDeque,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,7 +22,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use ottla_core::{
     log::{Effect, FileName, Mark},
-    partition::EffectId,
+    partition::{EffectId, PartitionConfig},
 };
 use ottla_io::{Disk, File, Io, OpenMode};
 
@@ -47,7 +50,8 @@ pub(super) struct Place<I: Io> {
     pub(super) files: Arc<OpenFiles<I>>,
     pub(super) number: u64,
     pub(super) folder: PathBuf,
-    pub(super) delete_delay: Duration,
+    /// How long deleted files stay, in milliseconds.
+    pub(super) delete_delay: Arc<AtomicU64>,
 }
 
 impl<I: Io> Clone for Place<I> {
@@ -57,9 +61,26 @@ impl<I: Io> Clone for Place<I> {
             files: Arc::clone(&self.files),
             number: self.number,
             folder: self.folder.clone(),
-            delete_delay: self.delete_delay,
+            delete_delay: Arc::clone(&self.delete_delay),
         }
     }
+}
+
+impl<I: Io> Place<I> {
+    pub(super) fn delete_delay(&self) -> Duration {
+        Duration::from_millis(self.delete_delay.load(Ordering::Relaxed))
+    }
+
+    /// Takes the delay that a partition is configured with, if it is.
+    pub(super) fn configure(&self, config: &PartitionConfig) {
+        if let Some(delay) = config.file_delete_delay {
+            self.delete_delay.store(as_millis(delay), Ordering::Relaxed);
+        }
+    }
+}
+
+pub(super) fn as_millis(delay: Duration) -> u64 {
+    u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The effects in flight.
@@ -304,7 +325,7 @@ async fn delete<I: Io>(place: &Place<I>, names: Vec<FileName>) -> io::Result<()>
         place.files.forget(place.number, name);
     }
     let io = place.io.clone();
-    let delay = place.delete_delay;
+    let delay = place.delete_delay();
     place.io.spawn_detached(
         "delete-segment",
         async move {

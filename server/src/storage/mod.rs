@@ -55,7 +55,7 @@ use self::{
     cell::{Cell, Leadership},
     directory::Directory,
     files::OpenFiles,
-    lanes::Place,
+    lanes::{Place, as_millis},
 };
 
 /// All log directories of a node. Clones are the same storage.
@@ -229,7 +229,8 @@ impl<I: Io> Storage<I> {
         // What is under way ends first, so that nothing is written to a folder of that name later.
         let _ = task.await;
         self.shared.files.forget_all(cell.place.number);
-        self.shared.discard(&cell.place.folder).await?;
+        let delay = cell.place.delete_delay();
+        self.shared.discard(&cell.place.folder, delay).await?;
         Ok(true)
     }
 
@@ -239,6 +240,7 @@ impl<I: Io> Storage<I> {
             return false;
         };
         let config = config.into();
+        cell.place.configure(&config);
         cell.state().config = config.clone();
         cell.tell(Input::Configure(Box::new(config)));
         true
@@ -277,6 +279,12 @@ impl<I: Io> Storage<I> {
     /// Closes every partition, writes the checkpoints and the clean-shutdown markers, and lets the
     /// directories go. What cannot be closed in good order is recovered at the next start.
     pub async fn shutdown(&self) {
+        self.shutdown_as(-1).await;
+    }
+
+    /// As [`Storage::shutdown`], for a broker that was registered with this epoch: the markers say so,
+    /// and a controller that knows the epoch can tell that this shutdown was the last (KIP-966).
+    pub async fn shutdown_as(&self, broker_epoch: i64) {
         let _changing = self.shared.changing.lock().await;
         let background = std::mem::take(&mut *self.shared.background());
         for task in &background {
@@ -298,7 +306,7 @@ impl<I: Io> Storage<I> {
             let written = directory.write_checkpoints(&self.shared.io, &cells).await;
             let clean = written.is_ok() && closed.iter().all(|clean| *clean);
             let marked = match written {
-                Ok(()) if clean => directory.mark_clean(&self.shared.io, -1).await,
+                Ok(()) if clean => directory.mark_clean(&self.shared.io, broker_epoch).await,
                 other => other,
             };
             if let Err(error) = marked {
@@ -342,7 +350,7 @@ impl<I: Io> Shared<I> {
             files: Arc::clone(&self.files),
             number: self.next_number.fetch_add(1, Ordering::Relaxed),
             folder,
-            delete_delay: self.settings.delete_delay,
+            delete_delay: Arc::new(AtomicU64::new(as_millis(self.settings.delete_delay))),
         }
     }
 
