@@ -1,6 +1,6 @@
 //! From the configuration, all text, to what each part of the broker is told.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ottla_core::{
     config::{Entries, Layers, listeners::Listener},
@@ -70,27 +70,10 @@ impl NetSettings {
         Self {
             listeners: config.listeners.iter().map(listener).collect(),
             socket_request_max_bytes: frame_max.min(FRAME_BYTES_MAX),
-            max_connections: config.get_usize("max.connections"),
-            max_connections_per_ip: config.get_usize("max.connections.per.ip"),
-            max_connections_per_ip_overrides: per_ip_overrides(config),
             connections_max_idle: idle(config.get_i64("connections.max.idle.ms")),
             shutdown_grace: SHUTDOWN_GRACE,
         }
     }
-}
-
-/// `127.0.0.1:200,..`; a host name there is left out, as it would have to be resolved over and over.
-fn per_ip_overrides(config: &BrokerConfig) -> BTreeMap<IpAddr, usize> {
-    let pair = |text: String| {
-        let (ip, max) = text.rsplit_once(':')?;
-        let ip: IpAddr = ip.trim_matches(['[', ']']).parse().ok()?;
-        Some((ip, max.parse().ok()?))
-    };
-    config
-        .get_list("max.connections.per.ip.overrides")
-        .into_iter()
-        .filter_map(pair)
-        .collect()
 }
 
 /// A negative time means never, as at Kafka.
@@ -132,14 +115,11 @@ mod tests {
     #[test]
     fn bounds_of_connections_are_taken() {
         let overrides = [
-            "max.connections=7".to_owned(),
-            "max.connections.per.ip.overrides=10.0.0.1:3,localhost:4".to_owned(),
+            "socket.request.max.bytes=1048576".to_owned(),
             "connections.max.idle.ms=-1".to_owned(),
         ];
         let settings = NetSettings::new(&BrokerConfig::single_node(&overrides).unwrap());
-        let one = BTreeMap::from([(IpAddr::from([10, 0, 0, 1]), 3)]);
-        assert_eq!(settings.max_connections, 7);
-        assert_eq!(settings.max_connections_per_ip_overrides, one);
+        assert_eq!(settings.socket_request_max_bytes, 1 << 20);
         assert_eq!(settings.connections_max_idle, Duration::MAX);
     }
 }

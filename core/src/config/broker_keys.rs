@@ -3,6 +3,10 @@
 //!
 //! One default differs, on purpose: `log.flush.interval.messages` is 1 here, which means that a
 //! write is acknowledged once it is synced (group commit). Kafka's own default can be set.
+//!
+//! Some keys that Kafka changes while it runs are read once here and so are read-only: a change is
+//! refused, not taken and left without effect. Those of mechanisms that are not here at all (thread
+//! pools, the cleaner, tiers, TLS and SASL) are taken, as tools set them, and mean nothing.
 
 use super::{
     Key,
@@ -17,7 +21,7 @@ use super::{
 pub static BROKER_KEYS: &[Key] = &[
     key("add.partitions.to.txn.retry.backoff.max.ms", Int, Some("100"), AtLeast(0), ReadOnly),
     key("add.partitions.to.txn.retry.backoff.ms", Int, Some("20"), AtLeast(1), ReadOnly),
-    key("advertised.listeners", List, None, Any, Broker),
+    key("advertised.listeners", List, None, Any, ReadOnly),
     key("alter.config.policy.class.name", Class, None, Any, ReadOnly),
     key("alter.log.dirs.replication.quota.window.num", Int, Some("11"), AtLeast(1), ReadOnly),
     key("alter.log.dirs.replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1), ReadOnly),
@@ -135,8 +139,8 @@ pub static BROKER_KEYS: &[Key] = &[
     key("kafka.metrics.polling.interval.secs", Int, Some("10"), AtLeast(1), ReadOnly),
     key("kafka.metrics.reporters", List, Some(""), Any, ReadOnly),
     key("leader.imbalance.check.interval.seconds", Long, Some("300"), AtLeast(1), ReadOnly),
-    key("listener.security.protocol.map", String, Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Any, Broker),
-    key("listeners", List, Some("PLAINTEXT://:9092"), Any, Broker),
+    key("listener.security.protocol.map", String, Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Any, ReadOnly),
+    key("listeners", List, Some("PLAINTEXT://:9092"), Any, ReadOnly),
     key("log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0), Cluster),
     key("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Any, Cluster),
     key("log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0), Cluster),
@@ -177,7 +181,7 @@ pub static BROKER_KEYS: &[Key] = &[
     key("log.roll.ms", Long, None, Any, Cluster),
     key("log.segment.bytes", Int, Some("1073741824"), AtLeast(1048576), Cluster),
     key("log.segment.delete.delay.ms", Long, Some("60000"), AtLeast(0), Cluster),
-    key("max.connection.creation.rate", Int, Some("2147483647"), AtLeast(0), Cluster),
+    key("max.connection.creation.rate", Int, Some("2147483647"), AtLeast(0), ReadOnly),
     key("max.connections", Int, Some("2147483647"), AtLeast(0), Cluster),
     key("max.connections.per.ip", Int, Some("2147483647"), AtLeast(0), Cluster),
     key("max.connections.per.ip.overrides", String, Some(""), Any, Cluster),
@@ -192,7 +196,7 @@ pub static BROKER_KEYS: &[Key] = &[
     key("metadata.max.idle.interval.ms", Int, Some("500"), AtLeast(0), ReadOnly),
     key("metadata.max.retention.bytes", Long, Some("104857600"), Any, ReadOnly),
     key("metadata.max.retention.ms", Long, Some("604800000"), Any, ReadOnly),
-    key("metric.reporters", List, Some("org.apache.kafka.common.metrics.JmxReporter"), Any, Cluster),
+    key("metric.reporters", List, Some("org.apache.kafka.common.metrics.JmxReporter"), Any, ReadOnly),
     key("metrics.num.samples", Int, Some("2"), AtLeast(1), ReadOnly),
     key("metrics.recording.level", String, Some("INFO"), Any, ReadOnly),
     key("metrics.sample.window.ms", Long, Some("30000"), AtLeast(1), ReadOnly),
@@ -213,7 +217,7 @@ pub static BROKER_KEYS: &[Key] = &[
     key("offsets.topic.num.partitions", Int, Some("50"), AtLeast(1), ReadOnly),
     key("offsets.topic.replication.factor", Short, Some("3"), AtLeast(1), ReadOnly),
     key("offsets.topic.segment.bytes", Int, Some("104857600"), AtLeast(1), ReadOnly),
-    key("principal.builder.class", Class, Some("org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"), Any, Broker),
+    key("principal.builder.class", Class, Some("org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"), Any, ReadOnly),
     key("process.roles", List, None, EachOf(&["broker", "controller"]), ReadOnly),
     key("producer.id.expiration.check.interval.ms", Int, Some("600000"), AtLeast(1), Internal),
     key("producer.id.expiration.ms", Int, Some("86400000"), AtLeast(1), Cluster),

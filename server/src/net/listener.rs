@@ -12,15 +12,15 @@ use std::{
     time::Duration,
 };
 
-use ottla_core::limits::CONNECTIONS_MAX;
 use ottla_io::{Io, Listener, Net, Stream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use super::{
     ListenerSettings,
     connection::{Closed, Connection},
     memory::RequestMemory,
+    room::{Entry, Room, max_connections_per_ip},
     warnings::Warnings,
 };
 use crate::{
@@ -60,8 +60,7 @@ struct Shared<I: Io> {
     memory: RequestMemory,
     warnings: Warnings,
     next_id: AtomicU64,
-    /// How many more connections are accepted.
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
     per_ip: Mutex<BTreeMap<IpAddr, usize>>,
 }
 
@@ -69,7 +68,7 @@ struct Shared<I: Io> {
 struct Place<I: Io> {
     shared: Arc<Shared<I>>,
     ip: IpAddr,
-    _room: OwnedSemaphorePermit,
+    _room: Entry,
 }
 
 impl Network {
@@ -90,9 +89,7 @@ impl Network {
             memory: RequestMemory::new(),
             warnings: Warnings::default(),
             next_id: AtomicU64::new(0),
-            room: Arc::new(Semaphore::new(
-                settings.max_connections.min(CONNECTIONS_MAX),
-            )),
+            room: Room::following(broker),
             per_ip: Mutex::new(BTreeMap::new()),
         });
         let mut addresses = Vec::new();
@@ -212,21 +209,18 @@ impl<I: Io> Shared<I> {
     async fn accept_one(
         &self,
         listener: &ListenerOf<I>,
-    ) -> io::Result<(StreamOf<I>, SocketAddr, OwnedSemaphorePermit)> {
-        let room = Arc::clone(&self.room)
-            .acquire_owned()
-            .await
-            .map_err(io::Error::other)?;
+    ) -> io::Result<(StreamOf<I>, SocketAddr, Entry)> {
+        let room = Arc::clone(&self.room).enter().await;
+        let room = room.map_err(io::Error::other)?;
         let (stream, peer) = listener.accept().await?;
         Ok((stream, peer, room))
     }
 
     /// A place for a connection from `ip`, unless it has too many.
-    fn place(self: &Arc<Self>, ip: IpAddr, room: OwnedSemaphorePermit) -> Option<Place<I>> {
+    fn place(self: &Arc<Self>, ip: IpAddr, room: Entry) -> Option<Place<I>> {
         let ip = ip.to_canonical();
-        let settings = &self.broker.settings.net;
-        let overridden = settings.max_connections_per_ip_overrides.get(&ip).copied();
-        let max = overridden.unwrap_or(settings.max_connections_per_ip);
+        let metadata = &self.broker.metadata;
+        let max = metadata.with_broker_layers(|_, layers| max_connections_per_ip(layers, ip));
         {
             let mut per_ip = self.per_ip.lock().unwrap_or_else(PoisonError::into_inner);
             let count = per_ip.entry(ip).or_default();

@@ -4,27 +4,23 @@ mod connection;
 mod frame;
 mod listener;
 mod memory;
+mod room;
 mod warnings;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ottla_core::limits::FRAME_BYTES_MAX;
 
 pub(crate) use self::listener::Network;
 
-/// The network's part of the broker's configuration.
+/// The network's part of the broker's configuration. How many connections there may be can be changed
+/// at any time and is not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetSettings {
     /// `listeners`.
     pub listeners: Vec<ListenerSettings>,
     /// `socket.request.max.bytes`; at most [`FRAME_BYTES_MAX`].
     pub socket_request_max_bytes: usize,
-    /// `max.connections`.
-    pub max_connections: usize,
-    /// `max.connections.per.ip`.
-    pub max_connections_per_ip: usize,
-    /// `max.connections.per.ip.overrides`.
-    pub max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// `connections.max.idle.ms`.
     pub connections_max_idle: Duration,
     /// How long a clean shutdown waits for requests under way.
@@ -52,9 +48,6 @@ impl Default for NetSettings {
                 port: 9092,
             }],
             socket_request_max_bytes: (100 << 20).min(FRAME_BYTES_MAX),
-            max_connections: i32::MAX as usize,
-            max_connections_per_ip: i32::MAX as usize,
-            max_connections_per_ip_overrides: BTreeMap::new(),
             connections_max_idle: Duration::from_secs(600),
             shutdown_grace: Duration::from_secs(5),
         }
