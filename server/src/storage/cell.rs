@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) reopen: bool,
     /// No more inputs are taken and the task ends.
     pub(super) ended: bool,
+    /// It ended because the partition was deleted.
+    pub(super) deleted: bool,
     /// What leadership and configuration are to be when it is opened anew.
     pub(super) leadership: Option<Leadership>,
     pub(super) config: PartitionConfig,
@@ -82,6 +84,7 @@ impl<I: Io> Cell<I> {
             effects: VecDeque::new(),
             reopen: false,
             ended: false,
+            deleted: false,
             leadership: None,
             config,
             known,
@@ -187,10 +190,16 @@ impl State {
 
     /// Why there is no machine.
     pub(super) fn why_unusable(&self) -> QueryError {
-        match self.ended {
+        match self.deleted {
             true => QueryError::Gone,
             false => QueryError::Offline,
         }
+    }
+
+    /// Ends the partition because it is deleted.
+    pub(super) fn delete(&mut self) {
+        self.deleted = true;
+        self.end();
     }
 
     /// Ends the partition: nothing more is performed, and whoever waits learns that it is gone.

@@ -114,7 +114,7 @@ impl<I: Io> PartitionHandle<I> {
         async move {
             match answer.await {
                 Ok(Answer::Appended(result)) => result,
-                _ if cell.state().ended => Err(AppendError::Gone),
+                _ if cell.state().deleted => Err(AppendError::Gone),
                 // The partition is damaged.
                 _ => Err(AppendError::Storage),
             }

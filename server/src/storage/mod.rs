@@ -224,7 +224,7 @@ impl<I: Io> Storage<I> {
         };
         let Partition { cell, task, .. } = partition;
         self.shared.forget_topic(&cell);
-        cell.state().end();
+        cell.state().delete();
         cell.bell.notify_one();
         // What is under way ends first, so that nothing is written to a folder of that name later.
         let _ = task.await;

@@ -232,13 +232,9 @@ fn a_deleted_partition_is_gone_and_its_name_is_free() {
         append(&partition, "a").await;
         let waiting = partition.wait_beyond(10, Isolation::ReadUncommitted);
         assert!(storage.delete(&name()).await.unwrap());
-        assert!(waiting.await.is_err());
-        assert!(
-            partition
-                .append(batch(&["b"]), Acks::All, Origin::Client)
-                .await
-                .is_err()
-        );
+        assert_eq!(waiting.await, Err(QueryError::Gone));
+        let late = partition.append(batch(&["b"]), Acks::All, Origin::Client);
+        assert_eq!(late.await, Err(AppendError::Gone));
         assert!(storage.get(&name()).is_none());
         let other = Uuid::from_parts(8, 8);
         let partition = storage
