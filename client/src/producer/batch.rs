@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use ottla_core::time::Instant;
 use ottla_wire::records::{
-    BatchBuilder, BatchHeader, Compression, HEADER_LEN, RecordHeader, crc32c,
+    BatchBuilder, BatchHeader, BatchView, Compression, HEADER_LEN, RecordHeader, RecordIter,
+    crc32c, increment_sequence,
 };
 
 use super::{
@@ -30,7 +31,7 @@ pub(crate) struct Sequence {
 /// Records that are sent together.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// Counts a partition's batches.
+    /// Orders a partition's batches, with room behind it for those that it may be split into.
     pub(crate) number: u64,
     records: Records,
     pub(crate) count: i32,
@@ -104,6 +105,50 @@ impl Batch {
         Some(i64::from(self.count) - 1)
     }
 
+    /// Two batches of half the records each, in the sequence where this one is; whoever waits for one
+    /// of its records waits for one of theirs from now on. `None` if nothing can be split.
+    pub(crate) fn split(&self) -> Option<[Self; 2]> {
+        let Records::Built(bytes) = &self.records else {
+            return None;
+        };
+        let at = self.count / 2;
+        if at == 0 {
+            return None;
+        }
+        let view = BatchView::new(bytes).ok()?;
+        let records = view.records(self.size).ok()?;
+        let (mut first, mut second) = (self.part(0), self.part(at));
+        for record in RecordIter::new(view.header(), &records) {
+            let record = record.ok()?;
+            let half = if first.count < at {
+                &mut first
+            } else {
+                &mut second
+            };
+            let headers: Vec<RecordHeader<'_>> = record.headers.iter().collect();
+            let limit = usize::MAX;
+            half.push(limit, record.timestamp, record.key, record.value, &headers)?;
+        }
+        first.memory = self.memory / 2;
+        second.memory = self.memory - first.memory;
+        let halves = [&first, &second].map(|half| Arc::clone(&half.completion));
+        self.completion.split(i64::from(at), halves);
+        Some([first, second])
+    }
+
+    /// An empty batch for the records from `at` on.
+    fn part(&self, at: i32) -> Self {
+        Self {
+            attempts: self.attempts,
+            sequence: self.sequence.map(|sequence| Sequence {
+                base: increment_sequence(sequence.base, at),
+                ..sequence
+            }),
+            last_failure: self.last_failure.clone(),
+            ..Self::new(self.number + u64::from(at.unsigned_abs()), self.created, 0)
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.records, Records::Open(_))
     }
@@ -167,9 +212,44 @@ fn stamped(bytes: Bytes, sequence: Option<Sequence>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use ottla_wire::records::BatchView;
-
     use super::*;
+
+    #[test]
+    fn a_batch_is_split_into_halves_that_are_next_to_each_other_in_the_sequence() {
+        let mut batch = Batch::new(64, Instant(0), 100);
+        for i in 0..5u8 {
+            let headers = [RecordHeader {
+                key: b"h",
+                value: None,
+            }];
+            let pushed = batch.push(1000, 7, Some(&[i]), None, &headers);
+            assert_eq!(pushed, Some(i64::from(i)));
+        }
+        batch.memory = 101;
+        let identity = ProducerIdentity { id: 7, epoch: 3 };
+        let base = i32::MAX;
+        batch.sequence = Some(Sequence { identity, base });
+        assert!(batch.split().is_none(), "it was not sent yet");
+        batch.bytes(Compression::Gzip).unwrap();
+        let mut halves = batch.split().unwrap();
+        assert_eq!(halves[0].memory + halves[1].memory, 101);
+        let mut keys = Vec::new();
+        for (half, base) in halves.iter_mut().zip([i32::MAX, 1]) {
+            let bytes = half.bytes(Compression::Gzip).unwrap();
+            let view = BatchView::new(&bytes).unwrap();
+            view.validate_produced().unwrap();
+            assert_eq!(view.header().base_sequence, base);
+            let records = view.records(1000).unwrap();
+            for record in RecordIter::new(view.header(), &records) {
+                let record = record.unwrap();
+                assert_eq!((record.timestamp, record.headers.iter().count()), (7, 1));
+                keys.extend_from_slice(record.key.unwrap());
+            }
+        }
+        assert_eq!(keys, [0, 1, 2, 3, 4]);
+        assert_eq!((halves[0].number, halves[1].number), (64, 66));
+        assert_eq!((halves[0].count, halves[1].count), (2, 3));
+    }
 
     #[test]
     fn a_batch_sent_again_under_another_sequence_is_valid_and_otherwise_the_same() {

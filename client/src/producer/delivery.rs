@@ -31,6 +31,22 @@ pub(crate) struct Completion {
 enum State {
     Open(Vec<Waker>),
     Done(Result<Acked, SendError>),
+    Split(Split),
+}
+
+/// The batch is two now.
+#[derive(Clone, Debug)]
+struct Split {
+    /// The index of the second's first record.
+    at: i64,
+    halves: [Arc<Completion>; 2],
+}
+
+/// What a completion says.
+enum Fate {
+    Known(Result<Acked, SendError>),
+    /// It is that of others.
+    Elsewhere(Split),
 }
 
 impl Completion {
@@ -42,18 +58,29 @@ impl Completion {
 
     /// Settles the fate; the first one stands.
     pub(crate) fn settle(&self, result: Result<Acked, SendError>) {
+        self.end(State::Done(result));
+    }
+
+    /// From the record at `at` on the fate is that of the second of two batches, before that of the
+    /// first.
+    pub(crate) fn split(&self, at: i64, halves: [Arc<Self>; 2]) {
+        self.end(State::Split(Split { at, halves }));
+    }
+
+    fn end(&self, end: State) {
         let mut state = lock(&self.state);
         if let State::Open(wakers) = &mut *state {
             let wakers = mem::take(wakers);
-            *state = State::Done(result);
+            *state = end;
             drop(state);
             wakers.into_iter().for_each(Waker::wake);
         }
     }
 
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Acked, SendError>> {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Fate> {
         match &mut *lock(&self.state) {
-            State::Done(result) => Poll::Ready(result.clone()),
+            State::Done(result) => Poll::Ready(Fate::Known(result.clone())),
+            State::Split(split) => Poll::Ready(Fate::Elsewhere(split.clone())),
             State::Open(wakers) => {
                 if !wakers.iter().any(|w| w.will_wake(cx.waker())) {
                     wakers.push(cx.waker().clone());
@@ -63,10 +90,15 @@ impl Completion {
         }
     }
 
-    /// Completes once the fate is known.
-    pub(crate) async fn wait(&self) {
-        // The fate itself is for the records' senders.
-        let _ = std::future::poll_fn(|cx| self.poll(cx)).await;
+    /// Completes once the fate of all its records is known.
+    pub(crate) async fn wait(self: &Arc<Self>) {
+        let mut left = vec![Arc::clone(self)];
+        while let Some(one) = left.pop() {
+            // The fate itself is for the records' senders.
+            if let Fate::Elsewhere(split) = std::future::poll_fn(|cx| one.poll(cx)).await {
+                left.extend(split.halves);
+            }
+        }
     }
 }
 
@@ -105,8 +137,23 @@ impl Delivery {
 impl Future for Delivery {
     type Output = Result<RecordMetadata, SendError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.completion.poll(cx).map_ok(|acked| RecordMetadata {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let fate = loop {
+            match self.completion.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Fate::Known(fate)) => break fate,
+                Poll::Ready(Fate::Elsewhere(split)) => {
+                    let [first, second] = split.halves;
+                    if self.index < split.at {
+                        self.completion = first;
+                    } else {
+                        self.index -= split.at;
+                        self.completion = second;
+                    }
+                }
+            }
+        };
+        Poll::Ready(fate.map(|acked| RecordMetadata {
             partition: self.partition.clone(),
             offset: if acked.base_offset < 0 {
                 -1
@@ -118,6 +165,6 @@ impl Future for Delivery {
             } else {
                 acked.log_append_time
             },
-        })
+        }))
     }
 }

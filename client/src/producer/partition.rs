@@ -21,6 +21,7 @@
 //! | may be tried again | stays in its place, after a wait |
 //! | out of order, and it is the oldest | it was not written: gap, new numbers for all |
 //! | out of order, and it is not | stays in its place |
+//! | too large, with several records | split: its halves take its place |
 //! | refused for good | failed; gap |
 //! | too old, not on its way | failed; gap if it had a number |
 //! | too old, on its way | failed for its senders; its answer still decides about the gap |
@@ -39,6 +40,11 @@ use super::{
     record::{SendError, SendFailure},
 };
 use crate::error::BrokerError;
+
+/// How far the numbers of two batches are apart: one that is split needs a number for each of its
+/// parts, of which there are as many as records at the most. A batch of so many records is too large
+/// for any request by far, and a partition gets 2^40 batches.
+const NUMBERS_PER_BATCH: u64 = 1 << 24;
 
 /// What became of one attempt to send a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +139,7 @@ impl PartitionQueue {
     /// Adds an open batch.
     pub(crate) fn add_batch(&mut self, now: Instant, room: usize) -> &mut Batch {
         let number = self.next_number;
-        self.next_number += 1;
+        self.next_number += NUMBERS_PER_BATCH;
         self.batches.push_back(Batch::new(number, now, room));
         let last = self.batches.len() - 1;
         &mut self.batches[last]
@@ -324,8 +330,28 @@ impl PartitionQueue {
             );
             return self.keep(at, reason, now, wait);
         }
+        if code == ErrorCode::MessageTooLarge && self.split(at) {
+            return None;
+        }
         self.batches[at].ambiguous |= code == ErrorCode::UnknownServerError;
         self.give_up(at, reason)
+    }
+
+    /// Halves a batch that is too large for the topic (KIP-126). Together the halves have the numbers
+    /// in the sequence that it had, so nothing changes for those behind it. `false` if it must be
+    /// given up: its senders were told so, or it may have been written as it was.
+    fn split(&mut self, at: usize) -> bool {
+        let batch = &self.batches[at];
+        let numbers = u64::from(batch.count.unsigned_abs());
+        if batch.given_up || batch.ambiguous || numbers > NUMBERS_PER_BATCH {
+            return false;
+        }
+        let Some([first, second]) = batch.split() else {
+            return false;
+        };
+        self.batches[at] = first;
+        self.batches.insert(at + 1, second);
+        true
     }
 
     /// Leaves the batch in its place for another attempt, unless its senders were told of its failure.

@@ -114,6 +114,7 @@ enum Fate {
     RefusedForNow,
     WrittenAndRefused,
     RefusedForGood,
+    TooLarge,
     WrittenAndUnreadable,
 }
 
@@ -351,7 +352,8 @@ fn outcome(leader: &mut Leader, sending: &Sending, fate: Fate) -> Outcome {
             Ok(_) => refused(ErrorCode::NotEnoughReplicasAfterAppend),
             Err(code) => refused(code),
         },
-        Fate::RefusedForGood => refused(ErrorCode::MessageTooLarge),
+        Fate::RefusedForGood => refused(ErrorCode::InvalidRecord),
+        Fate::TooLarge => refused(ErrorCode::MessageTooLarge),
         Fate::WrittenAndUnreadable => {
             let _ = leader.produce(sending);
             Outcome::Failed {
@@ -373,6 +375,7 @@ fn fates() -> impl Strategy<Value = Fate> {
         1 => Just(Fate::RefusedForNow),
         1 => Just(Fate::WrittenAndRefused),
         1 => Just(Fate::RefusedForGood),
+        1 => Just(Fate::TooLarge),
         1 => Just(Fate::WrittenAndUnreadable),
     ]
 }
