@@ -75,12 +75,13 @@ impl Fetched {
         }
     }
 
-    /// The offset behind the last whole batch of some fetched bytes, from their headers alone.
-    pub(crate) fn end_of(offset: i64, records: &Bytes) -> i64 {
+    /// The offset behind the last whole batch of some fetched bytes and that batch's leader epoch,
+    /// from their headers alone; where reading began if there is none.
+    pub(crate) fn end_of(from: (i64, i32), records: &Bytes) -> (i64, i32) {
         batches(records.clone())
             .map_while(Result::ok)
-            .map(|b| b.next_offset())
-            .fold(offset, i64::max)
+            .map(|b| (b.next_offset(), b.header().partition_leader_epoch))
+            .fold(from, |end, next| if next.0 > end.0 { next } else { end })
     }
 
     /// Moves up to `max` records to `out`. Gives the position behind them (offset and leader epoch);

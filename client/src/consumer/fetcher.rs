@@ -14,6 +14,7 @@ use ottla_wire::{
 
 use super::{
     Inner, State,
+    config::AutoOffsetReset,
     fetched::{Aborted, Fetched, ReadRules},
     record::ConsumerError,
 };
@@ -28,10 +29,15 @@ use crate::{
 /// Fetched pieces of one partition that may wait to be handed out.
 const BUFFERED_MAX: usize = 2;
 
+/// From this version of Fetch on a leader says where its log diverges from what was fetched.
+const LAST_FETCHED_EPOCH: i16 = 12;
+
 /// A partition in a fetch: what it was when it was asked for.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     offset: i64,
+    /// The leader epoch of what was fetched before it.
+    epoch: i32,
     version: u64,
 }
 
@@ -58,6 +64,7 @@ pub(super) fn start<I: Io>(client: &Client<I>, inner: &Arc<Inner>) {
             if !fetching.contains(&node) {
                 let asked = Asked {
                     offset: p.fetch_offset,
+                    epoch: p.fetch_epoch,
                     version: p.version,
                 };
                 by_node
@@ -150,6 +157,8 @@ async fn request<I: Io>(
                 partition: partition.partition,
                 current_leader_epoch: leader.map_or(-1, |(_, epoch)| epoch),
                 fetch_offset: asked.offset,
+                // The leader tells if its log is another than what was fetched.
+                last_fetched_epoch: asked.epoch,
                 partition_max_bytes: config.max_partition_fetch_bytes,
                 ..Default::default()
             });
@@ -160,7 +169,7 @@ async fn request<I: Io>(
     } else {
         12
     };
-    let build = |_| FetchRequest {
+    let build = |version: i16| FetchRequest {
         max_wait_ms: i32::try_from(config.fetch_max_wait.as_millis()).unwrap_or(i32::MAX),
         min_bytes: config.fetch_min_bytes,
         max_bytes: config.fetch_max_bytes,
@@ -168,10 +177,17 @@ async fn request<I: Io>(
         rack_id: config.client_rack.clone().unwrap_or_default(),
         topics: topics
             .into_iter()
-            .map(|(topic, partitions)| FetchTopic {
+            .map(|(topic, mut partitions)| FetchTopic {
                 topic_id: id_of(&topic),
                 topic,
-                partitions,
+                partitions: {
+                    if version < LAST_FETCHED_EPOCH {
+                        partitions
+                            .iter_mut()
+                            .for_each(|p| p.last_fetched_epoch = -1);
+                    }
+                    partitions
+                },
                 ..Default::default()
             })
             .collect(),
@@ -260,6 +276,12 @@ fn take_partition<I: Io>(
             return true;
         }
     }
+    let diverging = (data.diverging_epoch.end_offset, data.diverging_epoch.epoch);
+    if diverging.0 >= 0 {
+        let may_reset = inner.config.auto_offset_reset != AutoOffsetReset::None;
+        state.diverged(&partition, diverging, may_reset);
+        return false;
+    }
     p.high_watermark = data.high_watermark;
     let Some(records) = data.records.as_ref().filter(|r| !r.is_empty()) else {
         return false;
@@ -277,7 +299,7 @@ fn take_partition<I: Io>(
         check_crcs: config.check_crcs,
         max_batch_bytes: config.max_batch_bytes,
     };
-    p.fetch_offset = Fetched::end_of(offset, records);
+    (p.fetch_offset, p.fetch_epoch) = Fetched::end_of((offset, p.fetch_epoch), records);
     p.buffered += 1;
     let version = p.version;
     let fetched = Fetched::new(partition, offset, records.clone(), aborted, rules);

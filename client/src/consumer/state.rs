@@ -22,8 +22,10 @@ pub(super) struct PartitionState {
     pub(super) next_version: u64,
     /// Offset and leader epoch behind what was handed out.
     pub(super) position: Option<(i64, i32)>,
-    /// The offset behind what was fetched.
+    /// The offset behind what was fetched, and the leader epoch of what is before it; -1 if that is
+    /// not known.
     pub(super) fetch_offset: i64,
+    pub(super) fetch_epoch: i32,
     /// Where to look for a position; `None` is the committed offset.
     pub(super) reset: Option<OffsetSpec>,
     /// It has no position, and there is no rule for one: a seek must give it.
@@ -42,6 +44,7 @@ impl PartitionState {
             next_version: version,
             position: None,
             fetch_offset: 0,
+            fetch_epoch: -1,
             reset: None,
             stuck: false,
             paused: false,
@@ -54,6 +57,7 @@ impl PartitionState {
     pub(super) fn move_to(&mut self, offset: i64, epoch: i32) {
         self.position = Some((offset, epoch));
         self.fetch_offset = offset;
+        self.fetch_epoch = epoch;
         self.buffered = 0;
         self.stuck = false;
         self.reset = None;
@@ -174,6 +178,7 @@ impl State {
             if let Err(fault) = result {
                 // The application sees the error each time it comes here, until it seeks.
                 p.fetch_offset = offset;
+                p.fetch_epoch = epoch;
                 let partition = fetched.partition.clone();
                 self.buffer.retain(|(_, f)| f.partition != partition);
                 p.buffered = 0;
@@ -198,6 +203,39 @@ impl State {
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+
+    /// A leader says that its log is what was fetched only up to `end`, the end of `epoch` there: an
+    /// unclean election took the rest (KIP-320). What was fetched beyond that is forgotten; if it was
+    /// handed out already, reading goes on at `end` or, without a rule for that, not at all.
+    pub(super) fn diverged(
+        &mut self,
+        partition: &TopicPartition,
+        (end, epoch): (i64, i32),
+        may_reset: bool,
+    ) {
+        let version = self.new_version();
+        let Some(p) = self.partitions.get_mut(partition) else {
+            return;
+        };
+        let Some((position, position_epoch)) = p.position else {
+            return;
+        };
+        p.version = version;
+        if position <= end {
+            p.move_to(position, position_epoch.min(epoch));
+        } else if may_reset {
+            p.move_to(end, epoch);
+            tracing::warn!(%partition, position, end, "the log was truncated");
+        } else {
+            // Found again by the next fetch, if the application goes on without a seek.
+            p.move_to(position, position_epoch);
+            self.errors.push_back(ConsumerError::LogTruncated {
+                partition: partition.clone(),
+                position,
+                diverged_at: end,
+            });
         }
     }
 
@@ -228,7 +266,53 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use ottla_core::time::Instant;
+
     use super::*;
+
+    fn reading(position: (i64, i32), fetch: (i64, i32)) -> (State, TopicPartition) {
+        let config = super::super::member::MemberConfig {
+            cooperative: true,
+            is_static: false,
+            heartbeat_interval: Duration::from_secs(3),
+            max_poll_interval: Duration::from_secs(300),
+        };
+        let mut state = State::new(Member::new(config, Instant(0)));
+        let partition = TopicPartition::new("t", 0);
+        let mut p = PartitionState::new(0);
+        p.position = Some(position);
+        (p.fetch_offset, p.fetch_epoch) = fetch;
+        p.buffered = 1;
+        state.partitions.insert(partition.clone(), p);
+        (state, partition)
+    }
+
+    #[test]
+    fn what_was_fetched_beyond_a_truncated_log_is_forgotten_and_fetched_anew() {
+        let (mut state, partition) = reading((5, 2), (10, 3));
+        state.diverged(&partition, (7, 2), false);
+        let p = &state.partitions[&partition];
+        assert_eq!((p.fetch_offset, p.fetch_epoch, p.buffered), (5, 2, 0));
+        assert!(p.version > 0 && state.errors.is_empty());
+    }
+
+    #[test]
+    fn a_position_beyond_a_truncated_log_goes_to_its_end_or_is_an_error_without_a_rule() {
+        let (mut state, partition) = reading((9, 3), (10, 3));
+        state.diverged(&partition, (7, 2), false);
+        let truncated = ConsumerError::LogTruncated {
+            partition: partition.clone(),
+            position: 9,
+            diverged_at: 7,
+        };
+        assert_eq!(state.errors.pop_front(), Some(truncated));
+        assert_eq!(state.partitions[&partition].position, Some((9, 3)));
+        state.diverged(&partition, (7, 2), true);
+        assert_eq!(state.partitions[&partition].position, Some((7, 2)));
+        assert!(state.errors.is_empty());
+    }
 
     fn commit(offsets: &[(i32, i64)]) -> Commit {
         let one = |&(partition, offset): &(i32, i64)| {
