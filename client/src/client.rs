@@ -124,6 +124,8 @@ struct Shared {
     metadata: Mutex<Arc<Metadata>>,
     /// Topics that a refresh asks for.
     interest: Mutex<BTreeSet<Str>>,
+    /// A refresh asks for all topics; since which version of the metadata.
+    all_since: Mutex<Option<u64>>,
     refresh: AsyncMutex<Refresh>,
     rng: Mutex<SmallRng>,
 }
@@ -170,6 +172,7 @@ impl<I: Io> Client<I> {
             extra: Mutex::default(),
             metadata: Mutex::default(),
             interest: Mutex::new(BTreeSet::new()),
+            all_since: Mutex::new(None),
             refresh: AsyncMutex::default(),
             rng: Mutex::new(SmallRng::new(seed)),
         };
@@ -199,10 +202,18 @@ impl<I: Io> Client<I> {
         }
     }
 
-    /// Whether the metadata is old enough to be refreshed.
+    /// Has a refresh ask for all topics, or only for those that are watched.
+    pub(crate) fn watch_all_topics(&self, all: bool) {
+        let since = all.then(|| self.metadata().version);
+        *lock(&self.shared.all_since) = since;
+    }
+
+    /// Whether the metadata is old enough to be refreshed, or is not about what it should be.
     pub(crate) fn metadata_is_old(&self) -> bool {
-        let age = self.io.now().monotonic.since(self.metadata().refreshed_at);
-        age >= self.shared.config.metadata_max_age
+        let metadata = self.metadata();
+        let age = self.io.now().monotonic.since(metadata.refreshed_at);
+        let all_since = *lock(&self.shared.all_since);
+        age >= self.shared.config.metadata_max_age || all_since == Some(metadata.version)
     }
 
     /// A wait before the try after `failures` failures.
@@ -224,6 +235,7 @@ impl<I: Io> Client<I> {
         if refresh.failures > 0 {
             self.io.sleep(self.retry_wait(refresh.failures - 1)).await;
         }
+        let all = lock(&self.shared.all_since).is_some();
         let interest = lock(&self.shared.interest).clone();
         let topics = interest
             .into_iter()
@@ -233,14 +245,22 @@ impl<I: Io> Client<I> {
             })
             .collect();
         let asked = self
-            .fetch_metadata(Some(topics), self.shared.config.allow_auto_create_topics)
+            .fetch_metadata(
+                Some(topics).filter(|_| !all),
+                self.shared.config.allow_auto_create_topics,
+            )
             .await;
         match asked {
             Ok(response) => {
                 refresh.failures = 0;
                 let now = self.io.now().monotonic;
                 let mut metadata = lock(&self.shared.metadata);
-                *metadata = Arc::new(metadata.refreshed(&response, now));
+                let refreshed = metadata.refreshed(&response, now);
+                *metadata = Arc::new(if all {
+                    refreshed.only_in(&response)
+                } else {
+                    refreshed
+                });
                 Ok(Arc::clone(&metadata))
             }
             Err(error) => {

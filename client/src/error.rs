@@ -17,11 +17,11 @@ pub enum ConnectError {
     #[error("no bootstrap server is given")]
     NoBootstrap,
     /// The host name has no address.
-    #[error("cannot resolve {address}: {kind}")]
+    #[error("cannot connect to {address}: no address is known for this host")]
     Resolve {
         /// Host and port.
         address: String,
-        /// What the resolver says.
+        /// What the resolver says; it has no words of its own for a name that does not exist.
         kind: io::ErrorKind,
     },
     /// The operating system says no.

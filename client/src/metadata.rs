@@ -4,7 +4,7 @@
 //! known never replaces it (KIP-320), unless the topic was made anew under its name, which its id
 //! tells (KIP-516).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_core::time::Instant;
 use ottla_wire::{ErrorCode, Str, Uuid, messages::MetadataResponse};
@@ -175,6 +175,17 @@ impl Metadata {
         next
     }
 
+    /// Without the topics that an answer about all of them does not mention: they are gone.
+    pub(crate) fn only_in(mut self, response: &MetadataResponse) -> Self {
+        let named: BTreeSet<&Str> = response
+            .topics
+            .iter()
+            .filter_map(|t| t.name.as_ref())
+            .collect();
+        self.topics.retain(|name, _| named.contains(name));
+        self
+    }
+
     /// The snapshot after a broker said who leads a partition now (KIP-951); `None` if that is not
     /// news.
     pub(crate) fn with_leader(
@@ -258,6 +269,17 @@ mod tests {
         );
         let back = gone.refreshed(&response(9, 1, 5, ErrorCode::None), Instant(3));
         assert!(back.topic_errors.is_empty());
+    }
+
+    #[test]
+    fn a_topic_that_an_answer_about_all_leaves_out_is_forgotten() {
+        let answer = response(9, 1, 5, ErrorCode::None);
+        let first = Metadata::default().refreshed(&answer, Instant(1));
+        let nothing = MetadataResponse::default();
+        let same = first.refreshed(&answer, Instant(2)).only_in(&answer);
+        assert_eq!(same.leader("t", 0), Some((1, 5)));
+        let gone = same.refreshed(&nothing, Instant(3)).only_in(&nothing);
+        assert_eq!(gone.leader("t", 0), None);
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod fetched;
 mod fetcher;
 mod group;
 mod member;
+mod pattern;
 mod positions;
 pub(crate) mod protocol;
 mod record;
@@ -109,6 +110,8 @@ pub struct Consumer<I: Io> {
     client: Client<I>,
     inner: Arc<Inner>,
     listener: Option<Box<dyn RebalanceListener>>,
+    /// Gives the topics that are subscribed to, where they were not named.
+    pattern: Option<pattern::Pattern>,
     in_group: bool,
     commit_at: Instant,
 }
@@ -174,6 +177,7 @@ impl<I: Io> Consumer<I> {
             client,
             inner,
             listener: None,
+            pattern: None,
             in_group: false,
             commit_at,
         })
@@ -190,13 +194,23 @@ impl<I: Io> Consumer<I> {
         &mut self,
         topics: impl IntoIterator<Item = S>,
     ) -> Result<(), ConsumerError> {
+        self.end_pattern();
+        self.subscribe_to(topics.into_iter().map(Into::into).collect())
+    }
+
+    fn end_pattern(&mut self) {
+        if self.pattern.take().is_some() {
+            self.client.watch_all_topics(false);
+        }
+    }
+
+    fn subscribe_to(&mut self, topics: BTreeSet<Str>) -> Result<(), ConsumerError> {
         let group = self
             .inner
             .config
             .group_id
             .clone()
             .ok_or(ConsumerError::NoGroup)?;
-        let topics: BTreeSet<Str> = topics.into_iter().map(Into::into).collect();
         topics
             .iter()
             .for_each(|topic| self.client.watch_topic(topic));
@@ -220,6 +234,7 @@ impl<I: Io> Consumer<I> {
 
     /// Leaves the group and reads nothing any more.
     pub fn unsubscribe(&mut self) {
+        self.end_pattern();
         let now = self.client.io.now().monotonic;
         let mut state = lock(&self.inner.state);
         state.member.subscribe(BTreeSet::new(), now);
@@ -269,6 +284,7 @@ impl<I: Io> Consumer<I> {
         let deadline = self.client.io.now().monotonic.after(timeout);
         loop {
             let now = self.client.io.now().monotonic;
+            self.follow_pattern()?;
             self.tend_group(now).await;
             if self.inner.config.auto_commit && now >= self.commit_at {
                 self.commit_at = now.after(self.inner.config.auto_commit_interval);
