@@ -289,6 +289,94 @@ fn a_reader_that_goes_away_ends_a_command_without_a_word() {
     assert!(output.stderr.is_empty(), "{output:?}");
 }
 
+fn signal(name: &str, process: u32) {
+    let sent = Command::new("kill")
+        .args([name, &process.to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn a_second_signal_ends_a_close_that_waits_for_a_broker_that_says_nothing() {
+    let node = start();
+    node.ok("topic create t --partitions 1");
+    node.produced("produce t", b"0\n");
+    let mut consume = node
+        .command("consume t --group g --from-beginning")
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(consume.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    assert_eq!(line, "0\n");
+    signal("-STOP", node.child.id());
+    // Two of one kind may reach a process as one.
+    signal("-INT", consume.id());
+    signal("-TERM", consume.id());
+    let code = consume.wait().unwrap().code();
+    assert!(matches!(code, Some(130 | 143)), "{code:?}");
+}
+
+#[test]
+fn a_line_that_is_refused_is_told_while_standard_input_is_still_open() {
+    let node = start();
+    node.ok("topic create t --partitions 1 --config max.message.bytes=200");
+    let mut produce = node
+        .command("produce t")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = produce.stdin.take().unwrap();
+    input.write_all(&[b'x'; 500]).unwrap();
+    input.write_all(b"\n").unwrap();
+    let mut said = String::new();
+    let mut stderr = produce.stderr.take().unwrap();
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(produce.wait().unwrap().code(), Some(1));
+    assert!(said.contains("line 1 was not acknowledged"), "{said}");
+    drop(input);
+}
+
+#[test]
+fn a_group_whose_reader_goes_away_commits_nothing_that_nobody_read() {
+    let node = start();
+    node.ok("topic create t --partitions 1");
+    let line = [&[b'x'; 99][..], b"\n"].concat();
+    node.produced("produce t", &line.repeat(20_000));
+    let mut consume = node
+        .command("consume t --group g --from-beginning")
+        .spawn()
+        .unwrap();
+    // The first poll is more than a pipe holds, so the program is in the middle of it.
+    let mut first = [0; 100];
+    consume
+        .stdout
+        .take()
+        .unwrap()
+        .read_exact(&mut first)
+        .unwrap();
+    let output = consume.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let described = node.json("group describe g --json");
+    assert_eq!(described["partitions"][0]["committed"], 0);
+}
+
+#[test]
+fn offsets_beyond_the_log_are_moved_to_its_ends_with_a_word() {
+    let node = start();
+    node.ok("topic create t --partitions 1");
+    node.produced("produce t", b"0\n1\n");
+    for (offset, expected) in [("99", "2"), ("1", "1"), ("0", "0")] {
+        let line = format!("group reset-offsets g --topic t --to-offset {offset}");
+        let output = node.output(&line);
+        assert!(output.status.success(), "{output:?}");
+        let table = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(table.split_whitespace().last(), Some(expected), "{table}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(told.contains("offsets 0 to 2"), offset == "99", "{told}");
+    }
+}
+
 #[test]
 fn errors_are_one_line_and_what_to_do_about_it() {
     let node = start();

@@ -131,7 +131,12 @@ async fn read(consumer: &mut Consumer<RealIo>, args: &ConsumeArgs) -> Result<(),
             ends.insert(partition, end.offset);
         }
     }
-    while left > 0 && !tool::reader_is_gone() {
+    // Where the last poll began.
+    let mut begun = BTreeMap::new();
+    while left > 0 {
+        if tool::reader_is_gone() {
+            return rewind(consumer, &begun);
+        }
         if args.exit {
             let reached = |(p, end): (&TopicPartition, &i64)| {
                 consumer
@@ -148,12 +153,18 @@ async fn read(consumer: &mut Consumer<RealIo>, args: &ConsumeArgs) -> Result<(),
             .poll(Duration::from_secs(1))
             .await
             .map_err(failure)?;
+        begun.clear();
+        for record in &records {
+            begun
+                .entry(record.topic_partition())
+                .or_insert(record.offset);
+        }
         let take = records
             .len()
             .min(usize::try_from(left).unwrap_or(usize::MAX));
         match write(&records[..take], args) {
             Ok(()) => {}
-            Err(error) if tool::is_broken_pipe(&error) => break,
+            Err(error) if tool::is_broken_pipe(&error) => return rewind(consumer, &begun),
             Err(error) => return Err(error.into()),
         }
         if take < records.len() {
@@ -168,6 +179,22 @@ async fn read(consumer: &mut Consumer<RealIo>, args: &ConsumeArgs) -> Result<(),
         bar.inc(take as u64);
     }
     bar.finish();
+    Ok(())
+}
+
+/// How much of the last poll was read by a reader that went away, only the reader knows: the group
+/// reads it again.
+fn rewind(
+    consumer: &mut Consumer<RealIo>,
+    begun: &BTreeMap<TopicPartition, i64>,
+) -> Result<(), Failure> {
+    for (partition, offset) in begun {
+        // A partition that was revoked meanwhile is for others to read.
+        match consumer.seek(partition, *offset) {
+            Ok(()) | Err(ConsumerError::NotAssigned(_)) => {}
+            Err(error) => return Err(failure(error)),
+        }
+    }
     Ok(())
 }
 

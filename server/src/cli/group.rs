@@ -224,37 +224,8 @@ async fn reset_offsets(admin: &Admin<RealIo>, args: ResetArgs) -> Result<(), Fai
     let partitions = topic.partitions.iter().map(|p| p.index);
     let partitions = partitions.filter(|p| args.partition.is_none_or(|only| only == *p));
     let partitions = partitions.map(|p| TopicPartition::new(args.topic.as_str(), p));
-    let mut offsets = BTreeMap::new();
-    if let Some(offset) = args.to.to_offset {
-        offsets.extend(partitions.map(|p| (p, OffsetAndMetadata::new(offset))));
-    } else {
-        let spec = match args.to.to_timestamp {
-            Some(time) => OffsetSpec::AtTimestamp(time),
-            None if args.to.to_earliest => OffsetSpec::Earliest,
-            None => OffsetSpec::Latest,
-        };
-        let wanted: BTreeMap<_, _> = partitions.map(|p| (p, spec)).collect();
-        let latest = wanted
-            .keys()
-            .map(|p| (p.clone(), OffsetSpec::Latest))
-            .collect();
-        let ends = admin
-            .list_offsets(&latest, IsolationLevel::ReadUncommitted)
-            .await;
-        for (p, found) in admin
-            .list_offsets(&wanted, IsolationLevel::ReadUncommitted)
-            .await
-        {
-            let wrong = |e: &dyn std::fmt::Display| Failure::new(format!("{p}: {e}"));
-            let mut offset = found.map_err(|e| wrong(&e))?.offset;
-            if offset < 0 {
-                // No record is as late as that: behind the last one.
-                let end = ends.get(&p).and_then(|e| e.as_ref().ok());
-                offset = end.ok_or_else(|| wrong(&"its end is not known"))?.offset;
-            }
-            offsets.insert(p, OffsetAndMetadata::new(offset));
-        }
-    }
+    let partitions: Vec<TopicPartition> = partitions.collect();
+    let offsets = targets(admin, &partitions, &args.to).await?;
     if offsets.is_empty() {
         return Err(Failure::new(format!(
             "topic {} has no such partition",
@@ -281,4 +252,67 @@ async fn reset_offsets(admin: &Admin<RealIo>, args: ResetArgs) -> Result<(), Fai
     };
     let rows: Vec<_> = offsets.iter().map(row).collect();
     tool::print_table(&["TOPIC", "PARTITION", "OFFSET"], &rows)
+}
+
+/// Where each partition's committed offset is to go: never before the first record, nor further
+/// behind the last than the next one.
+async fn targets(
+    admin: &Admin<RealIo>,
+    partitions: &[TopicPartition],
+    to: &To,
+) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, Failure> {
+    let earliest = offsets_at(admin, partitions, OffsetSpec::Earliest).await?;
+    let latest = offsets_at(admin, partitions, OffsetSpec::Latest).await?;
+    let at_time = match to.to_timestamp {
+        Some(time) => offsets_at(admin, partitions, OffsetSpec::AtTimestamp(time)).await?,
+        None => BTreeMap::new(),
+    };
+    let mut targets = BTreeMap::new();
+    for partition in partitions {
+        let known = |found: &BTreeMap<TopicPartition, i64>| {
+            let unknown = || Failure::new(format!("{partition}: its offsets are not known"));
+            found.get(partition).copied().ok_or_else(unknown)
+        };
+        let (first, end) = (known(&earliest)?, known(&latest)?);
+        let target = if let Some(offset) = to.to_offset {
+            let possible = offset.clamp(first, end.max(first));
+            if possible != offset {
+                tool::tell(&Failure::new(format!(
+                    "{partition} has offsets {first} to {end}: {possible} is taken for {offset}"
+                )));
+            }
+            possible
+        } else if to.to_timestamp.is_some() {
+            // Where no record is as late as that: behind the last one.
+            at_time
+                .get(partition)
+                .copied()
+                .filter(|o| *o >= 0)
+                .unwrap_or(end)
+        } else if to.to_earliest {
+            first
+        } else {
+            end
+        };
+        targets.insert(partition.clone(), OffsetAndMetadata::new(target));
+    }
+    Ok(targets)
+}
+
+async fn offsets_at(
+    admin: &Admin<RealIo>,
+    partitions: &[TopicPartition],
+    spec: OffsetSpec,
+) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
+    let wanted = partitions.iter().map(|p| (p.clone(), spec)).collect();
+    let found = admin
+        .list_offsets(&wanted, IsolationLevel::ReadUncommitted)
+        .await;
+    found
+        .into_iter()
+        .map(|(p, found)| match found {
+            Ok(found) => Ok((p, found.offset)),
+            Err(error) => Err(Failure::new(format!("{p}: {error}"))),
+        })
+        .collect()
 }

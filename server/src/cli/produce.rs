@@ -1,13 +1,14 @@
 //! `ottla produce`: each line of standard input becomes a record.
 
 use std::{
-    collections::VecDeque,
     io::{self, BufRead},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, ValueEnum};
 use ottla_client::producer::{Acks, Compression, Delivery, Producer, Record, SendError};
+use tokio::sync::{mpsc, oneshot};
 
 use super::tool::{self, Cluster, Failure};
 
@@ -50,6 +51,9 @@ enum AcksArg {
 /// Deliveries that may be open before the oldest is waited for.
 const OPEN_MAX: usize = 100_000;
 
+/// How long a line may be without an answer before somebody who looks on is told.
+const SLOW: Duration = Duration::from_secs(10);
+
 /// Runs the command.
 pub(crate) fn run(args: ProduceArgs) -> ExitCode {
     tool::run(|io| async move {
@@ -73,51 +77,69 @@ pub(crate) fn run(args: ProduceArgs) -> ExitCode {
         let admin = ottla_client::admin::Admin::new(io.clone(), [&args.cluster.bootstrap_server])?;
         admin.describe_cluster().await?;
         admin.close().await;
-        let producer = Producer::builder(io, [&args.cluster.bootstrap_server])
+        let producer = Producer::builder(io.clone(), [&args.cluster.bootstrap_server])
             .acks(acks)
             .compression(compression)
             .batch_size(128 << 10)
             .build()?;
         let separator = args.key_separator.as_deref().map(str::as_bytes);
-        let sent = lines(&producer, &template, separator).await;
+        let sent = lines(&io, &producer, &template, separator).await;
         producer.close().await;
         sent
     })
 }
 
 async fn lines<I: ottla_io::Io>(
+    io: &I,
     producer: &Producer<I>,
     template: &Record,
     separator: Option<&[u8]>,
 ) -> Result<(), Failure> {
     let bar = tool::progress("written");
-    let mut open = Open::default();
-    let queued = queue_lines(producer, template, separator, &bar, &mut open).await;
+    let (open, deliveries) = mpsc::channel(OPEN_MAX);
+    let (tell, settled) = oneshot::channel();
+    let task = settle(io.clone(), producer.clone(), deliveries, tell);
+    io.spawn_detached("produce-settle", Box::pin(task));
+    let queued = queue_lines(producer, template, separator, &bar, open).await;
     // Whatever ended the reading: what was read before is sent, and its failure told first.
     producer.flush().await;
-    while !open.deliveries.is_empty() {
-        open.settle_oldest().await?;
-    }
+    // The task ends the process if it cannot say that all went well.
+    let _ = settled.await;
     bar.finish();
     queued
 }
 
-/// Lines that are queued and not yet known to be written, in their order.
-#[derive(Default)]
-struct Open {
-    deliveries: VecDeque<Delivery>,
-    settled: u64,
-}
-
-impl Open {
-    async fn settle_oldest(&mut self) -> Result<(), Failure> {
-        let Some(oldest) = self.deliveries.pop_front() else {
-            return Ok(());
+/// Waits for the deliveries, in the order of their lines. The first failure is told at once and ends
+/// the process, because the main thread may be blocked in a read of standard input that never
+/// returns.
+async fn settle<I: ottla_io::Io>(
+    io: I,
+    producer: Producer<I>,
+    mut deliveries: mpsc::Receiver<Delivery>,
+    done: oneshot::Sender<()>,
+) {
+    let mut line: u64 = 0;
+    while let Some(mut delivery) = deliveries.recv().await {
+        line += 1;
+        let settled = match io.timeout(SLOW, &mut delivery).await {
+            Some(settled) => settled,
+            None => {
+                tool::tell(&Failure::new(format!(
+                    "line {line} has no answer after {} s; it is tried again",
+                    SLOW.as_secs()
+                )));
+                delivery.await
+            }
         };
-        self.settled += 1;
-        oldest.await.map_err(|e| failed(self.settled, &e))?;
-        Ok(())
+        if let Err(error) = settled {
+            tool::tell(&failed(line, &error));
+            // What was read before is sent all the same.
+            producer.flush().await;
+            std::process::exit(1);
+        }
     }
+    // Nobody waits for it if reading has failed for good.
+    let _ = done.send(());
 }
 
 async fn queue_lines<I: ottla_io::Io>(
@@ -125,7 +147,7 @@ async fn queue_lines<I: ottla_io::Io>(
     template: &Record,
     separator: Option<&[u8]>,
     bar: &indicatif::ProgressBar,
-    open: &mut Open,
+    open: mpsc::Sender<Delivery>,
 ) -> Result<(), Failure> {
     // The producer's task runs on other threads, so this one may block on its input.
     let mut input = io::BufReader::with_capacity(256 << 10, io::stdin().lock());
@@ -152,17 +174,18 @@ async fn queue_lines<I: ottla_io::Io>(
             }
         }
         let queued = producer.queue(record).await;
-        open.deliveries
-            .push_back(queued.map_err(|e| failed(number, &e))?);
-        if open.deliveries.len() > OPEN_MAX {
-            open.settle_oldest().await?;
-        }
+        let delivery = queued.map_err(|e| failed(number, &e))?;
+        // Its receiver lives until the process ends.
+        let _ = open.send(delivery).await;
         bar.inc(1);
     }
 }
 
 fn failed(line: u64, error: &SendError) -> Failure {
     // The error itself says whether the line may be written all the same.
-    Failure::new(format!("line {line} was not acknowledged: {error}"))
-        .hint("the lines before it are written; those after it may be")
+    let failure = Failure::new(format!("line {line} was not acknowledged: {error}"));
+    if line == 1 {
+        return failure.hint("lines after it may be written");
+    }
+    failure.hint("the lines before it are written; those after it may be")
 }

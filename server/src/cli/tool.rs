@@ -115,15 +115,20 @@ pub(crate) fn exit(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let mut stderr = io::stderr().lock();
-            // Nobody is left to be told if this fails.
-            let _ = writeln!(stderr, "ottla: {}", failure.what);
-            if let Some(hint) = failure.hint {
-                let hint = hint.replace("`ottla ", &format!("`{} ", program_name()));
-                let _ = writeln!(stderr, "  {hint}");
-            }
+            tell(&failure);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Says on standard error what went wrong.
+pub(crate) fn tell(failure: &Failure) {
+    let mut stderr = io::stderr().lock();
+    // Nobody is left to be told if this fails.
+    let _ = writeln!(stderr, "ottla: {}", failure.what);
+    if let Some(hint) = &failure.hint {
+        let hint = hint.replace("`ottla ", &format!("`{} ", program_name()));
+        let _ = writeln!(stderr, "  {hint}");
     }
 }
 
@@ -209,9 +214,14 @@ pub(crate) fn print_table(headings: &[&str], rows: &[Vec<String>]) -> Result<(),
     print(&text)
 }
 
-/// A counter on standard error while it is a terminal.
+/// A counter on standard error while it is a terminal, unless the terminal shows the records too:
+/// those that are read, or those that somebody types.
 pub(crate) fn progress(what: &'static str) -> indicatif::ProgressBar {
-    if !io::stderr().is_terminal() || io::stdout().is_terminal() && what == "read" {
+    let shared = match what {
+        "read" => io::stdout().is_terminal(),
+        _ => io::stdin().is_terminal(),
+    };
+    if !io::stderr().is_terminal() || shared {
         return indicatif::ProgressBar::hidden();
     }
     let bar = indicatif::ProgressBar::new_spinner().with_message(what);
