@@ -3,9 +3,9 @@
 //! A line is a key, then `=`, `:` or blank space, then a value. `#` and `!` start a comment; a `\`
 //! at a line's end joins it with the next, whose leading blanks go; `\t \n \r \f \uXXXX` are
 //! escapes, and any other escaped character stands for itself. The last of several equal keys
-//! wins, as in Java.
+//! wins, as in Java. The text is UTF-8, or else Latin-1.
 
-use alloc::string::String;
+use alloc::{borrow::Cow, string::String};
 use core::{iter::Peekable, str::Chars};
 
 use super::Entries;
@@ -14,12 +14,6 @@ use super::Entries;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PropertiesError {
-    /// Bytes that are not UTF-8.
-    #[error("line {line}: not UTF-8 text")]
-    NotText {
-        /// The line, counted from 1.
-        line: usize,
-    },
     /// `\u` without four hexadecimal digits that name a character.
     #[error("line {line}: malformed \\uXXXX escape")]
     WrongEscape {
@@ -30,9 +24,12 @@ pub enum PropertiesError {
 
 /// Reads a properties file.
 pub fn parse(bytes: &[u8]) -> Result<Entries, PropertiesError> {
-    let text = core::str::from_utf8(bytes).map_err(|error| PropertiesError::NotText {
-        line: 1 + count_lines(&bytes[..error.valid_up_to()]),
-    })?;
+    let text = match core::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        // Java reads such files as Latin-1, where every byte is the character of its number.
+        Err(_) => Cow::Owned(bytes.iter().map(|byte| char::from(*byte)).collect()),
+    };
+    let text: &str = &text;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut entries = Entries::new();
     let mut reader = Reader {
@@ -59,10 +56,6 @@ pub fn format(entries: &Entries) -> String {
         text.push('\n');
     }
     text
-}
-
-fn count_lines(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
 fn escape(text: &str, is_key: bool, out: &mut String) {
@@ -212,7 +205,11 @@ mod tests {
     use super::*;
 
     fn one(text: &str, key: &str) -> String {
-        parse(text.as_bytes()).unwrap().remove(key).unwrap()
+        one_of(text.as_bytes(), key)
+    }
+
+    fn one_of(bytes: &[u8], key: &str) -> String {
+        parse(bytes).unwrap().remove(key).unwrap()
     }
 
     #[test]
@@ -258,11 +255,20 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_text_are_refused_with_their_line() {
-        assert_eq!(
-            parse(b"a=1\n\xff").unwrap_err(),
-            PropertiesError::NotText { line: 2 }
-        );
+    fn a_file_that_is_not_utf_8_is_latin_1() {
+        let text = b"# Gr\xfc\xdfe\r\na=\xe9\\u00e9\r\n";
+        assert_eq!(one_of(text, "a"), "\u{e9}\u{e9}");
+        assert_eq!(one("a=\u{e9}", "a"), "\u{e9}");
+    }
+
+    #[test]
+    fn a_value_goes_on_over_lines_that_end_in_windows_fashion() {
+        let text = "a = 1,\\\r\n    2,\\\r\n    3\r\nb : x\r\n  c\\:d   y z\r\ne=\\\r\n\r\nf=6";
+        assert_eq!(one(text, "a"), "1,2,3");
+        assert_eq!(one(text, "b"), "x");
+        assert_eq!(one(text, "c:d"), "y z");
+        assert_eq!(one(text, "e"), "");
+        assert_eq!(one(text, "f"), "6");
     }
 
     #[test]
