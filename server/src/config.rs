@@ -9,12 +9,17 @@
 //! A file that Kafka would refuse for lack of `process.roles`, `node.id` or a controller quorum is
 //! taken for a single node: both roles, node 1, a quorum of itself.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+mod acted_on;
 
-use ottla_core::config::{
-    Entries, InvalidValue, Layers, Reason, Value, broker_key,
-    listeners::{self, Listener},
-    properties::{self, PropertiesError},
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+
+use ottla_core::{
+    config::{
+        Entries, InvalidValue, Layers, Reason, Value, broker_key,
+        listeners::{self, Listener},
+        properties::{self, PropertiesError},
+    },
+    limits::FRAME_BYTES_MAX,
 };
 
 /// What a process of this configuration is in the cluster (KIP-500).
@@ -33,6 +38,8 @@ pub struct BrokerConfig {
     pub entries: Entries,
     /// Keys that Kafka does not know either; the caller warns of them once.
     pub unknown_keys: Vec<String>,
+    /// Keys of Kafka's that change nothing in this version; the caller warns of them once.
+    pub without_effect: Vec<String>,
     /// `node.id`, or the old `broker.id`.
     pub node_id: i32,
     /// `process.roles`.
@@ -45,6 +52,8 @@ pub struct BrokerConfig {
     pub controller_listeners: Vec<Listener>,
     /// What is told to clients: `advertised.listeners`, or the listeners themselves.
     pub advertised_listeners: Vec<Listener>,
+    /// Of these, the names of those that are bound to every address of the machine and say no host.
+    pub wildcard_listeners: Vec<String>,
     /// `broker.rack`.
     pub rack: Option<String>,
     /// `log.dirs`, or `log.dir`.
@@ -88,6 +97,15 @@ pub enum ConfigError {
         /// The listener's name.
         name: String,
     },
+    /// `advertised.listeners` names a listener that `listeners` does not have.
+    #[error("advertised.listeners names {name}, which is not in listeners")]
+    UnknownAdvertised {
+        /// The listener's name.
+        name: String,
+    },
+    /// `advertised.listeners` has nothing for clients.
+    #[error("advertised.listeners has no listener for clients")]
+    NoAdvertised,
     /// `node.id` and `broker.id` differ.
     #[error("broker.id ({broker_id}) and node.id ({node_id}) must be the same, or only one be set")]
     TwoIds {
@@ -113,13 +131,7 @@ impl BrokerConfig {
     /// Reads a properties file and `key=value` overrides, the later ones stronger.
     pub fn from_properties(file: &[u8], overrides: &[String]) -> Result<Self, ConfigError> {
         let mut entries = properties::parse(file)?;
-        for given in overrides {
-            let (key, value) = given
-                .split_once('=')
-                .filter(|(key, _)| !key.trim().is_empty())
-                .ok_or_else(|| ConfigError::WrongOverride { got: given.clone() })?;
-            entries.insert(key.trim().to_owned(), value.trim().to_owned());
-        }
+        entries.extend(overridden(overrides)?);
         Self::from_entries(entries)
     }
 
@@ -129,7 +141,14 @@ impl BrokerConfig {
         let file = "listeners=PLAINTEXT://127.0.0.1:9092\nlog.dirs=./ottla-data\n\
                     offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
                     transaction.state.log.min.isr=1\n";
-        Self::from_properties(file.as_bytes(), overrides)
+        let mut entries = properties::parse(file.as_bytes())?;
+        let overrides = overridden(overrides)?;
+        if overrides.contains_key("log.dir") {
+            // It is the weaker of the two, and would have no effect beside one of ours.
+            entries.remove("log.dirs");
+        }
+        entries.extend(overrides);
+        Self::from_entries(entries)
     }
 
     /// Checks the entries and takes what has a field.
@@ -145,17 +164,15 @@ impl BrokerConfig {
         let text = Given { entries: &entries };
         let roles = roles(&text);
         let (listeners, controller_listeners) = split_listeners(&text, roles)?;
-        let advertised_listeners = advertised(&text, &listeners)?;
-        let log_dirs: Vec<PathBuf> = match text.list("log.dirs") {
-            dirs if dirs.is_empty() => text.list("log.dir"),
-            dirs => dirs,
-        }
-        .into_iter()
-        .map(PathBuf::from)
-        .collect();
+        let (advertised_listeners, wildcard_listeners) =
+            advertised(&text, &listeners, &controller_listeners)?;
+        let node_id = node_id(&text)?;
+        acted_on::refuse_unsupported(&text, node_id, roles, &controller_listeners)?;
+        let log_dirs = log_dirs(&text)?;
+        check_per_ip_overrides(&text)?;
         let metadata_log_dir = text.text("metadata.log.dir").map(PathBuf::from);
         Ok(Self {
-            node_id: node_id(&text)?,
+            node_id,
             roles,
             cluster_id: entries.get("ottla.cluster.id").cloned(),
             metrics_address: entries.get("ottla.metrics.listeners").cloned(),
@@ -165,9 +182,50 @@ impl BrokerConfig {
             listeners,
             controller_listeners,
             advertised_listeners,
+            wildcard_listeners,
+            without_effect: acted_on::without_effect(&entries),
             unknown_keys,
             entries,
         })
+    }
+
+    /// Has the listeners that are bound to every address, and advertised under no name of the
+    /// user's, advertised under `host`.
+    pub fn advertise_wildcards_as(&mut self, host: &str) {
+        for listener in &mut self.advertised_listeners {
+            if self.wildcard_listeners.contains(&listener.name) {
+                listener.host = host.to_owned();
+            }
+        }
+    }
+
+    /// What the user should know of what was given, a line each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for key in &self.unknown_keys {
+            warnings.push(format!("an unknown configuration key is ignored: {key}"));
+        }
+        if !self.without_effect.is_empty() {
+            let keys = self.without_effect.join(", ");
+            warnings.push(format!("accepted, without effect in this version: {keys}"));
+        }
+        let frame_max = self.get_usize("socket.request.max.bytes");
+        if frame_max > FRAME_BYTES_MAX {
+            warnings.push(format!(
+                "socket.request.max.bytes={frame_max} is more than this version takes: \
+                 {FRAME_BYTES_MAX} is in force"
+            ));
+        }
+        for pair in self.get_list("max.connections.per.ip.overrides") {
+            if per_ip_override(&pair).is_some_and(|(host, _)| host.parse::<IpAddr>().is_err()) {
+                warnings.push(format!(
+                    "max.connections.per.ip.overrides: {pair} has no effect, as it does not \
+                     name an address"
+                ));
+            }
+        }
+        warnings
     }
 
     /// The value of a number key, from the file or its default. Panics on a key that is no number
@@ -277,6 +335,57 @@ impl Given<'_> {
     }
 }
 
+fn overridden(overrides: &[String]) -> Result<Entries, ConfigError> {
+    let one = |given: &String| {
+        let (key, value) = given
+            .split_once('=')
+            .filter(|(key, _)| !key.trim().is_empty())
+            .ok_or_else(|| ConfigError::WrongOverride { got: given.clone() })?;
+        Ok((key.trim().to_owned(), value.trim().to_owned()))
+    };
+    overrides.iter().map(one).collect()
+}
+
+/// `log.dirs`, else `log.dir`. An empty name would be the directory that the process was started in.
+fn log_dirs(text: &Given<'_>) -> Result<Vec<PathBuf>, ConfigError> {
+    let key = if text.entries.contains_key("log.dirs") {
+        "log.dirs"
+    } else {
+        "log.dir"
+    };
+    let names = text.list(key);
+    if names.is_empty() || names.iter().any(String::is_empty) {
+        return Err(text.refuse(key, Reason::EmptyName));
+    }
+    if let Some((at, _)) = names
+        .iter()
+        .enumerate()
+        .find(|(at, n)| names[..*at].contains(n))
+    {
+        return Err(text.refuse(key, Reason::Twice(names[at].clone())));
+    }
+    Ok(names.into_iter().map(PathBuf::from).collect())
+}
+
+/// One `ADDRESS:COUNT` of `max.connections.per.ip.overrides`.
+pub(crate) fn per_ip_override(text: &str) -> Option<(&str, usize)> {
+    let (host, max) = text.rsplit_once(':')?;
+    let host = host.trim_matches(['[', ']']);
+    (!host.is_empty()).then_some((host, max.parse().ok()?))
+}
+
+fn check_per_ip_overrides(text: &Given<'_>) -> Result<(), ConfigError> {
+    let key = "max.connections.per.ip.overrides";
+    if text
+        .list(key)
+        .iter()
+        .any(|one| per_ip_override(one).is_none())
+    {
+        return Err(text.refuse(key, Reason::NotPerIp));
+    }
+    Ok(())
+}
+
 fn roles(text: &Given<'_>) -> Roles {
     let roles = text.list("process.roles");
     let has = |role: &str| roles.is_empty() || roles.iter().any(|given| given == role);
@@ -339,7 +448,12 @@ fn split_listeners(
     Ok((broker, controller))
 }
 
-fn advertised(text: &Given<'_>, listeners: &[Listener]) -> Result<Vec<Listener>, ConfigError> {
+/// What is advertised, and the names of the listeners without a host that clients could use.
+fn advertised(
+    text: &Given<'_>,
+    listeners: &[Listener],
+    controllers: &[Listener],
+) -> Result<(Vec<Listener>, Vec<String>), ConfigError> {
     let given = text.list("advertised.listeners");
     let mut protocols = text.list("listener.security.protocol.map");
     protocols.extend(
@@ -352,12 +466,21 @@ fn advertised(text: &Given<'_>, listeners: &[Listener]) -> Result<Vec<Listener>,
     } else {
         let parsed = listeners::parse(&given, &protocols)
             .map_err(|error| text.refuse("advertised.listeners", Reason::Listener(error)))?;
+        let among = |all: &[Listener], one: &Listener| all.iter().any(|l| l.name == one.name);
+        for one in &parsed {
+            if !among(listeners, one) && !among(controllers, one) {
+                let name = one.name.clone();
+                return Err(ConfigError::UnknownAdvertised { name });
+            }
+        }
         // A controller's listener may stand there too; clients are not told of it.
-        parsed
-            .into_iter()
-            .filter(|one| listeners.iter().any(|listener| listener.name == one.name))
-            .collect()
+        let for_clients = parsed.into_iter().filter(|one| among(listeners, one));
+        for_clients.collect()
     };
+    if advertised.is_empty() {
+        return Err(ConfigError::NoAdvertised);
+    }
+    let mut wildcards = Vec::new();
     for listener in &mut advertised {
         match listener.host.as_str() {
             "0.0.0.0" | "::" if !given.is_empty() => {
@@ -366,111 +489,15 @@ fn advertised(text: &Given<'_>, listeners: &[Listener]) -> Result<Vec<Listener>,
                 });
             }
             // Bound to every address of the machine: its own clients can always use this one.
-            "" | "0.0.0.0" | "::" => listener.host = "localhost".to_owned(),
+            "" | "0.0.0.0" | "::" => {
+                wildcards.push(listener.name.clone());
+                listener.host = "localhost".to_owned();
+            }
             _ => {}
         }
     }
-    Ok(advertised)
+    Ok((advertised, wildcards))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(file: &str) -> Result<BrokerConfig, ConfigError> {
-        BrokerConfig::from_properties(file.as_bytes(), &[])
-    }
-
-    #[test]
-    fn without_a_file_one_node_listens_on_loopback() {
-        let config = BrokerConfig::single_node(&[]).unwrap();
-        assert_eq!(
-            (config.node_id, config.roles.broker, config.roles.controller),
-            (1, true, true)
-        );
-        assert_eq!(
-            (config.listeners[0].host.as_str(), config.listeners[0].port),
-            ("127.0.0.1", 9092)
-        );
-        assert_eq!(config.log_dirs, [PathBuf::from("./ottla-data")]);
-        assert!(config.unknown_keys.is_empty());
-    }
-
-    #[test]
-    fn a_file_written_for_kafka_is_taken_as_it_is() {
-        let config = read(
-            "process.roles=broker,controller\nnode.id=7\n\
-             controller.quorum.bootstrap.servers=localhost:9093\n\
-             listeners=PLAINTEXT://:9092,CONTROLLER://:9093\n\
-             inter.broker.listener.name=PLAINTEXT\n\
-             advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n\
-             controller.listener.names=CONTROLLER\n\
-             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL\n\
-             num.network.threads=3\nnum.io.threads=8\nlog.dirs=/tmp/a,/tmp/b\n\
-             share.coordinator.state.topic.replication.factor=1\nlog.retention.hours=168\n",
-        )
-        .unwrap();
-        assert_eq!(config.node_id, 7);
-        assert_eq!(config.listeners.len(), 1);
-        assert_eq!(config.controller_listeners[0].port, 9093);
-        assert_eq!(config.advertised_listeners[0].host, "localhost");
-        assert_eq!(config.metadata_log_dir, PathBuf::from("/tmp/a"));
-        assert!(config.unknown_keys.is_empty());
-    }
-
-    #[test]
-    fn overrides_are_stronger_than_the_file() {
-        let overrides = ["node.id=3".to_owned(), " num.partitions = 4 ".to_owned()];
-        let config = BrokerConfig::from_properties(b"node.id=2", &overrides).unwrap();
-        assert_eq!((config.node_id, config.get_i64("num.partitions")), (3, 4));
-        let wrong = BrokerConfig::from_properties(b"", &["num.partitions".to_owned()]);
-        assert!(matches!(wrong, Err(ConfigError::WrongOverride { .. })));
-    }
-
-    #[test]
-    fn a_wrong_value_is_refused_with_key_value_and_reason() {
-        let error = read("num.partitions=0").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "Invalid value 0 for configuration num.partitions: Value must be at least 1"
-        );
-    }
-
-    #[test]
-    fn keys_that_nobody_knows_are_named_not_refused() {
-        assert_eq!(
-            read("zookeeper.connect=x\nfoo=1").unwrap().unknown_keys,
-            ["foo", "zookeeper.connect"]
-        );
-    }
-
-    #[test]
-    fn a_listener_that_is_encrypted_is_refused_as_not_supported_yet() {
-        assert!(matches!(
-            read("listeners=SSL://:9092"),
-            Err(ConfigError::NotSupported { .. })
-        ));
-    }
-
-    #[test]
-    fn a_wildcard_may_be_bound_but_not_advertised() {
-        assert_eq!(
-            read("listeners=PLAINTEXT://:9092")
-                .unwrap()
-                .advertised_listeners[0]
-                .host,
-            "localhost"
-        );
-        let error = read("advertised.listeners=PLAINTEXT://0.0.0.0:9092").unwrap_err();
-        assert!(matches!(error, ConfigError::WildcardAdvertised { .. }));
-    }
-
-    #[test]
-    fn node_id_and_broker_id_must_agree() {
-        assert_eq!(read("broker.id=4").unwrap().node_id, 4);
-        assert!(matches!(
-            read("broker.id=4\nnode.id=5"),
-            Err(ConfigError::TwoIds { .. })
-        ));
-    }
-}
+mod tests;

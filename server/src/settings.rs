@@ -8,7 +8,7 @@ use ottla_core::{
 };
 
 use crate::{
-    config::BrokerConfig,
+    config::{BrokerConfig, per_ip_override},
     coordinator::GroupSettings,
     metadata::{MetadataSettings, partition_config},
     net::{ListenerSettings, NetSettings},
@@ -34,6 +34,8 @@ pub struct BrokerSettings {
     pub groups: GroupSettings,
     /// `max.incremental.fetch.session.cache.slots`.
     pub fetch_session_slots: usize,
+    /// `fetch.max.bytes`: what one answer to a fetch may hold.
+    pub fetch_max_bytes: usize,
 }
 
 impl BrokerSettings {
@@ -53,6 +55,7 @@ impl BrokerSettings {
             metadata: MetadataSettings::new(config),
             groups: GroupSettings::from_layers(config.node_id, &layers),
             fetch_session_slots: config.get_usize("max.incremental.fetch.session.cache.slots"),
+            fetch_max_bytes: config.get_usize("fetch.max.bytes"),
         }
     }
 }

@@ -173,6 +173,15 @@ pub enum Reason {
     /// The key needs a value.
     #[error("Must be set")]
     Missing,
+    /// A list of names without a name, or with an empty one.
+    #[error("Must be a list of names, none of them empty")]
+    EmptyName,
+    /// A name is there twice.
+    #[error("Must be a list of different names, {0} is there twice")]
+    Twice(Text),
+    /// It is no list of bounds for addresses.
+    #[error("Must be a list of ADDRESS:COUNT pairs")]
+    NotPerIp,
     /// A listener that does not parse.
     #[error("{0}")]
     Listener(listeners::ListenerError),

@@ -30,7 +30,7 @@ pub(crate) struct ServerArgs {
 
 /// Runs a broker to its end. Fails with one line on standard error.
 pub(crate) fn run(args: &ServerArgs) -> ExitCode {
-    let config = match read(args) {
+    let mut config = match read(args) {
         Ok(config) => config,
         Err(reason) => return fail(&reason),
     };
@@ -42,9 +42,10 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    for key in &config.unknown_keys {
-        warn!(key, "an unknown configuration key is ignored");
+    for warning in config.warnings() {
+        warn!("{warning}");
     }
+    advertise(&mut config);
     match real::run(|io| serve(io, config)) {
         Ok(code) => code,
         Err(error) => fail(&format!("the runtime cannot start: {error}")),
@@ -63,6 +64,25 @@ fn read(args: &ServerArgs) -> Result<BrokerConfig, String> {
     let file = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     BrokerConfig::from_properties(&file, &args.overrides)
         .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Clients are told the machine's name where nothing was said, as Kafka does it; that is no name for
+/// anybody if not even the machine itself knows what it stands for.
+fn advertise(config: &mut BrokerConfig) {
+    use std::net::ToSocketAddrs;
+
+    if config.wildcard_listeners.is_empty() {
+        return;
+    }
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_str().ok();
+    let known = |name: &&str| (*name, 0).to_socket_addrs().is_ok();
+    let host = name.filter(known).unwrap_or("localhost");
+    config.advertise_wildcards_as(host);
+    warn!(
+        "{} listens on every address, and advertised.listeners is not set: clients are told {host}",
+        config.wildcard_listeners.join(", ")
+    );
 }
 
 async fn serve(io: RealIo, config: BrokerConfig) -> ExitCode {
