@@ -189,12 +189,26 @@ pub const REQUEST_BYTES_MAX: usize = 512 << 20;
 /// its buffer: most requests are smaller.
 pub const FRAME_BYTES_AT_ONCE: usize = 16 << 10;
 
-/// How much a frame's buffer grows at once, as a multiple of the bytes that have arrived: a sender
-/// that announces much and sends little costs at most this many times what it sent.
+/// How much a frame's buffer grows at once, and what it is charged for, as a multiple of the bytes that
+/// have arrived: a sender that announces much and sends little costs at most this many times what it
+/// sent. One that has completed a frame is trusted with as much for the next.
 pub const FRAME_GROWTH: usize = 4;
 
 /// The largest `socket.request.max.bytes`: one such frame must fit into the memory for requests.
 pub const FRAME_BYTES_MAX: usize = REQUEST_BYTES_MAX / 2;
+
+/// Partitions of one fetch session. About 250 bytes each; a reader of more names them all in every
+/// request, as before there were sessions.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 50_000;
+
+/// Partitions of all fetch sessions together: about 100 MB.
+pub const FETCH_SESSIONS_PARTITIONS_MAX: usize = 400_000;
+
+const _: () = assert!(FETCH_SESSION_PARTITIONS_MAX <= FETCH_SESSIONS_PARTITIONS_MAX);
+
+/// The largest batch, opened, in which an offset is looked up by time. One that swells more is answered
+/// by its header alone.
+pub const LOOKUP_BATCH_BYTES_MAX: usize = 64 << 20;
 
 /// Sources of bad bytes that are remembered so as not to be warned about again at once.
 pub const WARNED_SOURCES_MAX: usize = 1024;
@@ -216,11 +230,39 @@ pub const MODERATE_FRAME_BYTES: usize = 2 << 20;
 /// senders who announce large frames and fall silent do not keep ordinary producers waiting.
 pub const MODERATE_REQUEST_BYTES_MAX: usize = REQUEST_BYTES_MAX / 4;
 
+/// Of [`MODERATE_REQUEST_BYTES_MAX`], what only a frame that gets all it still needs is given, so that
+/// frames that are half here never wait for one another. Large ones keep [`FRAME_BYTES_MAX`] so.
+pub const MODERATE_FINISHING_BYTES_MAX: usize = MODERATE_REQUEST_BYTES_MAX / 4;
+
+/// How much larger a request is once it is read, where it is fields and not records: about what a list
+/// of partitions needs.
+pub const DECODED_GROWTH: usize = 8;
+
+/// The bytes a second that the sender of a large frame must reach, beside half a minute that it may be
+/// silent: a slow line does, one that drips to hold the memory does not.
+pub const FRAME_BYTES_PER_SECOND_MIN: usize = 256 << 10;
+
+/// Bytes of records in answers to fetches that are not sent yet, of all connections together. As
+/// much as requests may hold: sixty consumers that catch up with 8 MiB a fetch.
+pub const RESPONSE_BYTES_MAX: usize = 512 << 20;
+
+/// The largest answer to a fetch when there is no room for what it wants, and what is small enough
+/// for the part of [`RESPONSE_BYTES_MAX`] that large answers leave alone.
+pub const RESPONSE_BYTES_SMALL: usize = 1 << 20;
+
+/// Of [`RESPONSE_BYTES_MAX`], what is kept for small answers, so that readers of much who do not read
+/// on leave something for others.
+pub const SMALL_RESPONSE_BYTES_MAX: usize = RESPONSE_BYTES_MAX / 4;
+
+const _: () = assert!(MODERATE_FRAME_BYTES * DECODED_GROWTH <= MODERATE_FINISHING_BYTES_MAX);
+const _: () = assert!(RESPONSE_BYTES_SMALL <= SMALL_RESPONSE_BYTES_MAX);
+// A counter of kibibytes must not overflow a semaphore's request.
+const _: () = assert!(RESPONSE_BYTES_MAX / 1024 < u32::MAX as usize);
 const _: () = assert!(FRAME_BYTES_AT_ONCE < MODERATE_FRAME_BYTES);
 const _: () = assert!(MODERATE_FRAME_BYTES < FRAME_BYTES_MAX);
 // The largest frame must fit into what is left for large ones.
 const _: () = assert!(
-    SMALL_REQUEST_BYTES_MAX + MODERATE_REQUEST_BYTES_MAX + FRAME_BYTES_MAX <= REQUEST_BYTES_MAX
+    SMALL_REQUEST_BYTES_MAX + MODERATE_REQUEST_BYTES_MAX + FRAME_BYTES_MAX < REQUEST_BYTES_MAX
 );
 // A counter of kibibytes must not overflow a semaphore's request.
 const _: () = assert!(REQUEST_BYTES_MAX / 1024 < u32::MAX as usize);

@@ -6,7 +6,7 @@
 //! request is noticed and the reader starts over.
 //!
 //! The cache is bounded (`max.incremental.fetch.session.cache.slots`). A reader that finds it full
-//! simply gets no session. Who may push out whom is Kafka's rule (KIP-227, KAFKA-9401): anyone one
+//! simply gets no session, and neither does one that names more partitions than a session may hold. Who may push out whom is Kafka's rule (KIP-227, KAFKA-9401): anyone one
 //! that has been idle; a replica any reader; a larger session a smaller one that is not young.
 
 use alloc::{
@@ -15,7 +15,10 @@ use alloc::{
 };
 use core::time::Duration;
 
-use crate::time::Instant;
+use crate::{
+    limits::{FETCH_SESSION_PARTITIONS_MAX, FETCH_SESSIONS_PARTITIONS_MAX},
+    time::Instant,
+};
 
 #[cfg(test)]
 mod tests;
@@ -266,13 +269,18 @@ impl<K: Clone + Ord> Sessions<K> {
                 kind: Kind::Sessionless,
             });
         }
+        let is_too_large = session.partitions.len() > FETCH_SESSION_PARTITIONS_MAX;
+        let grew = !request.partitions.is_empty();
+        if is_too_large || grew && self.partitions() > FETCH_SESSIONS_PARTITIONS_MAX {
+            return Ok(self.dissolve(id));
+        }
+        let session = self
+            .sessions
+            .get_mut(&id)
+            .ok_or(SessionError::NotFound { id })?;
         session.epoch = next_epoch(session.epoch);
         let next_epoch = session.epoch;
-        let partitions = session
-            .order
-            .values()
-            .filter_map(|key| Some((key.clone(), session.partitions.get(key)?.wanted)))
-            .collect();
+        let partitions = session.wanted();
         self.touch(id, now);
         Ok(Context {
             partitions,
@@ -347,10 +355,15 @@ impl<K: Clone + Ord> Sessions<K> {
         privileged: bool,
     ) -> i32 {
         let size = context.partitions.len();
-        if self.slots_max == 0
-            || (self.sessions.len() >= self.slots_max && !self.evict(now, (privileged, size, 0)))
-        {
+        if size > FETCH_SESSION_PARTITIONS_MAX {
             return INVALID_SESSION_ID;
+        }
+        while self.sessions.len() >= self.slots_max
+            || self.partitions() + size > FETCH_SESSIONS_PARTITIONS_MAX
+        {
+            if !self.evict(now, (privileged, size, 0)) {
+                return INVALID_SESSION_ID;
+            }
         }
         let mut id = (random & 0x7fff_ffff).max(1).cast_signed();
         while self.sessions.contains_key(&id) {
@@ -374,6 +387,17 @@ impl<K: Clone + Ord> Sessions<K> {
         self.sessions.insert(id, session);
         self.touch(id, now);
         id
+    }
+
+    /// Ends a session that has become too large. All that it wants is answered once more, and the
+    /// reader learns that it has none.
+    fn dissolve(&mut self, id: i32) -> Context<K> {
+        let partitions = self.sessions.get(&id).map(Session::wanted);
+        self.remove(id);
+        Context {
+            partitions: partitions.unwrap_or_default(),
+            kind: Kind::Sessionless,
+        }
     }
 
     fn remove(&mut self, id: i32) {
@@ -429,6 +453,14 @@ impl<K: Clone + Ord> Sessions<K> {
 }
 
 impl<K: Clone + Ord> Session<K> {
+    /// All that is wanted, in the serving order.
+    fn wanted(&self) -> Vec<(K, Wanted)> {
+        self.order
+            .values()
+            .filter_map(|key| Some((key.clone(), self.partitions.get(key)?.wanted)))
+            .collect()
+    }
+
     fn want(&mut self, key: &K, wanted: Wanted) {
         if let Some(cached) = self.partitions.get_mut(key) {
             cached.wanted = wanted;

@@ -307,3 +307,39 @@ fn without_slots_there_are_no_sessions() {
         INVALID_SESSION_ID
     );
 }
+
+#[test]
+fn a_reader_of_more_partitions_than_a_session_may_hold_gets_none() {
+    let mut sessions = Sessions::new(2, IDLE);
+    let most = u32::try_from(FETCH_SESSION_PARTITIONS_MAX).unwrap();
+    let too_many: Vec<u32> = (0..=most).collect();
+    let full = request(0, INITIAL_EPOCH, &too_many);
+    assert_eq!(open(&mut sessions, at(0), full, 7), INVALID_SESSION_ID);
+    let full = request(0, INITIAL_EPOCH, &too_many[1..]);
+    assert_eq!(open(&mut sessions, at(0), full, 7), 7);
+    // One more ends it: all are answered once more.
+    let context = sessions.begin(at(1), request(7, 1, &[0])).unwrap();
+    assert!(!context.is_incremental());
+    assert_eq!(context.partitions.len(), too_many.len());
+    assert!(sessions.is_empty());
+}
+
+#[test]
+fn sessions_hold_a_bounded_number_of_partitions_together() {
+    let fit = FETCH_SESSIONS_PARTITIONS_MAX / FETCH_SESSION_PARTITIONS_MAX;
+    let mut sessions = Sessions::new(1000, IDLE);
+    let most = u32::try_from(FETCH_SESSION_PARTITIONS_MAX).unwrap();
+    let all: Vec<u32> = (0..most).collect();
+    for id in 1..=u32::try_from(fit).unwrap() {
+        let full = request(0, INITIAL_EPOCH, &all);
+        assert_eq!(open(&mut sessions, at(0), full, id), id.cast_signed());
+    }
+    let another = request(0, INITIAL_EPOCH, &[1]);
+    assert_eq!(
+        open(&mut sessions, at(0), another.clone(), 99),
+        INVALID_SESSION_ID
+    );
+    // One that was idle makes way.
+    assert_eq!(open(&mut sessions, at(121), another, 99), 99);
+    assert_eq!(sessions.len(), fit);
+}
