@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ottla_core::{
+    limits::LOOKUP_BATCH_BYTES_MAX,
     log::{
         FileName,
         find::{self, TimeAnswer, TimePlan},
@@ -10,15 +11,12 @@ use ottla_core::{
     partition::{Isolation, ListedOffset, OffsetSpec, Partition, QueryError},
 };
 use ottla_io::{File, Io, OpenMode};
-use ottla_wire::records::{BatchView, RecordIter};
+use ottla_wire::records::{BatchView, RecordIter, compression::CompressionError};
 
 use super::{PartitionHandle, ReadError};
 
 /// Bytes read at first in search of a batch: a few index intervals.
 const FIRST_READ_BYTES: usize = 64 << 10;
-
-/// How far one batch may swell when it is opened: it was taken from a producer unopened.
-const DECOMPRESSED_BYTES_MAX: usize = 1 << 30;
 
 /// What is left to do when memory alone does not answer.
 enum Look {
@@ -137,7 +135,8 @@ fn look(machine: &Partition, spec: OffsetSpec, isolation: Isolation) -> Look {
     planned.map_or(Look::Answer(ListedOffset::NONE), Look::Search)
 }
 
-/// Opens a batch and picks the wanted record.
+/// Opens a batch and picks the wanted record. One that swells too much (it was taken from a producer
+/// unopened) stands for its records as a whole: a reader who begins at its first misses none.
 fn pick(bytes: &Bytes, position: u64, plan: &TimePlan) -> Result<Option<(i64, i64)>, ReadError> {
     let damaged = || Damaged {
         segment: plan.segment,
@@ -146,9 +145,14 @@ fn pick(bytes: &Bytes, position: u64, plan: &TimePlan) -> Result<Option<(i64, i6
     };
     let batch = BatchView::new(bytes).map_err(|_| damaged())?;
     let offset = batch.base_offset();
-    let payload = batch
-        .records(DECOMPRESSED_BYTES_MAX)
-        .map_err(|_| ReadError::Query(QueryError::Corrupt { offset }))?;
+    let payload = match batch.records(LOOKUP_BATCH_BYTES_MAX) {
+        Ok(payload) => payload,
+        Err(CompressionError::TooLarge { .. }) => {
+            let whole = (offset.max(plan.from), batch.header().max_timestamp);
+            return Ok(find::pick([whole], plan));
+        }
+        Err(_) => return Err(ReadError::Query(QueryError::Corrupt { offset })),
+    };
     let records = RecordIter::new(batch.header(), &payload)
         .map_while(Result::ok)
         .map(|record| (record.offset, record.timestamp));
