@@ -2,8 +2,9 @@
 //!
 //! Reads ask the page cache first (`preadv2` with `RWF_NOWAIT`), inline, and move to a blocking
 //! thread only for what is not there. Buffered writes are a copy into the page cache and go inline
-//! while they are small; a large one may be throttled by the kernel's write-back, so it tells the
-//! runtime that this worker may be away for a while. Syncs always wait for the device.
+//! while they are small. A large copy takes its time either way, and a large write may be throttled
+//! by the kernel's write-back, so it tells the runtime that this worker may be away for a while.
+//! Syncs always wait for the device.
 
 use std::{
     fs::File as StdFile,
@@ -24,8 +25,8 @@ use crate::disk::File;
 /// Linux takes at most this many pieces a call (`IOV_MAX`).
 const PIECES_PER_CALL_MAX: usize = 1024;
 
-/// Buffered writes up to this size are done inline: about 50 us of copying.
-const INLINE_WRITE_MAX: usize = 256 * 1024;
+/// Copies to and from the page cache up to this size are done inline: about 50 us.
+const INLINE_COPY_MAX: usize = 256 * 1024;
 
 /// Reads above this size look at the file's length first, so that a generous `len` near the end
 /// does not hold memory that it cannot fill.
@@ -58,6 +59,15 @@ impl RealFile {
         }
     }
 
+    /// Copies `len` bytes to or from the page cache, on this thread.
+    fn copying<T>(&self, len: usize, copy: impl FnOnce() -> T) -> T {
+        if len > INLINE_COPY_MAX && self.runtime.runtime_flavor() == RuntimeFlavor::MultiThread {
+            tokio::task::block_in_place(copy)
+        } else {
+            copy()
+        }
+    }
+
     async fn blocking<T, C>(&self, call: C) -> Result<T>
     where
         T: Send + 'static,
@@ -79,7 +89,10 @@ impl File for RealFile {
         }
         let mut buffer = BytesMut::new();
         buffer.reserve(len);
-        match read_more(&self.file, at, len, &mut buffer, libc::RWF_NOWAIT) {
+        let read = self.copying(len, || {
+            read_more(&self.file, at, len, &mut buffer, libc::RWF_NOWAIT)
+        });
+        match read {
             Ok(()) => Ok(buffer.freeze()),
             // Not (or not all) in the page cache, or a file system without this mode.
             Err(error)
@@ -97,15 +110,10 @@ impl File for RealFile {
 
     async fn write_at(&self, at: u64, pieces: Vec<Bytes>) -> Result<()> {
         let len: usize = pieces.iter().map(Bytes::len).sum();
-        let write = || write_all(&self.file, at, &pieces, ReadWriteFlags::empty());
-        let result = if len > INLINE_WRITE_MAX
-            && self.runtime.runtime_flavor() == RuntimeFlavor::MultiThread
-        {
-            tokio::task::block_in_place(write)
-        } else {
-            write()
-        };
-        result.map_err(with_plain_kind)
+        self.copying(len, || {
+            write_all(&self.file, at, &pieces, ReadWriteFlags::empty())
+        })
+        .map_err(with_plain_kind)
     }
 
     async fn write_durable_at(&self, at: u64, pieces: Vec<Bytes>) -> Result<()> {

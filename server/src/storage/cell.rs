@@ -121,18 +121,24 @@ impl<I: Io> Cell<I> {
         &self,
         input: impl FnOnce(Ticket) -> Input,
     ) -> (Ticket, oneshot::Receiver<Answer>) {
-        let (sender, answer) = oneshot::channel();
-        let ticket = {
-            let mut state = self.state();
-            let ticket = Ticket(state.next_ticket);
-            state.next_ticket += 1;
-            if state.machine.is_some() {
-                state.waiting.insert(ticket, sender);
-                state.step(&self.place.io, input(ticket));
-            }
-            ticket
-        };
+        let asked = self.ask_quietly(input);
         self.bell.notify_one();
+        asked
+    }
+
+    /// As [`Cell::ask`], for what gives the task nothing to do: somebody who waits.
+    pub(super) fn ask_quietly(
+        &self,
+        input: impl FnOnce(Ticket) -> Input,
+    ) -> (Ticket, oneshot::Receiver<Answer>) {
+        let (sender, answer) = oneshot::channel();
+        let mut state = self.state();
+        let ticket = Ticket(state.next_ticket);
+        state.next_ticket += 1;
+        if state.machine.is_some() {
+            state.waiting.insert(ticket, sender);
+            state.step(&self.place.io, input(ticket));
+        }
         (ticket, answer)
     }
 

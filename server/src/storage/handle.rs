@@ -236,7 +236,7 @@ impl<I: Io> PartitionHandle<I> {
         offset: i64,
         isolation: Isolation,
     ) -> impl Future<Output = Result<(), QueryError>> + Send + 'static {
-        let (ticket, answer) = self.cell.ask(|from| Input::Await {
+        let (ticket, answer) = self.cell.ask_quietly(|from| Input::Await {
             from,
             beyond: offset,
             isolation,
