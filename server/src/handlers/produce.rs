@@ -2,12 +2,13 @@
 //!
 //! All appends of a request are taken before the handler first waits, in the order of the request, so
 //! that pipelined requests of one connection (an idempotent producer's, above all) keep their order.
-//! Then it waits for what `acks` promises, at most for the request's time-out.
+//! Then it waits for what `acks` promises: with acks=all at most for the request's time-out or, if that
+//! is longer, what a sync may take; otherwise for the write.
 //!
 //! Batches are not opened, with two exceptions, both the topic's wish: a `compression.type` that
 //! differs from the batch's, and a compacted topic, which takes no record without a key.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, FutureExt, select};
@@ -40,6 +41,13 @@ use crate::{
 
 /// From this version on topics are named by id.
 const TOPIC_IDS: i16 = 13;
+
+/// From this version on clients may send what zstd compressed (KIP-110).
+const ZSTD: i16 = 7;
+
+/// How long an append with acks=all is waited for at least. A request's time-out is for replicas to
+/// follow, and no partition has any elsewhere: what is left to wait for is this node's own sync.
+const SYNC_PATIENCE_MIN: Duration = Duration::from_secs(30);
 
 /// The client that may write to internal topics: Kafka's own tools.
 const ADMIN_CLIENT: &str = "__admin_client";
@@ -110,7 +118,7 @@ pub async fn handle<I: Io>(
                         format!("acks is {}, expected -1, 0 or 1", request.acks),
                     )),
                     (Err(code), _) => Err(Refusal::new(*code, "")),
-                    (Ok(name), Some(acks)) => take(broker, Arc::clone(name), data, acks),
+                    (Ok(name), Some(acks)) => take(broker, context, Arc::clone(name), data, acks),
                 };
                 match taken {
                     Ok(appended) => Answer::Waiting {
@@ -125,7 +133,14 @@ pub async fn handle<I: Io>(
         begun.push((topic.name, topic.topic_id, answers));
     }
     let timeout = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
-    let mut deadline = pin!(broker.io.sleep(timeout).fuse());
+    let patience = match acks {
+        Some(Acks::All) => broker
+            .io
+            .sleep(timeout.max(SYNC_PATIENCE_MIN))
+            .left_future(),
+        _ => pending().right_future(),
+    };
+    let mut deadline = pin!(patience.fuse());
     let mut is_late = false;
     let mut responses = Vec::with_capacity(begun.len());
     for (name, topic_id, answers) in begun {
@@ -182,6 +197,7 @@ fn check_topic(context: &RequestContext, name: Arc<str>) -> Result<Arc<str>, Err
 /// Takes one partition's append.
 fn take<I: Io>(
     broker: &Arc<Broker<I>>,
+    context: &RequestContext,
     topic: Arc<str>,
     data: PartitionProduceData,
     acks: Acks,
@@ -192,12 +208,16 @@ fn take<I: Io>(
         .get(&name)
         .ok_or_else(|| Refusal::new(ErrorCode::UnknownTopicOrPartition, ""))?;
     let records = data.records.unwrap_or_default();
-    let records = prepare(&partition, records)?;
+    let records = prepare(&partition, context.api_version, records)?;
     Ok(partition.append(records, acks, Origin::Client).boxed())
 }
 
 /// Opens the batch where the topic's configuration asks for it.
-fn prepare<I: Io>(partition: &PartitionHandle<I>, records: Bytes) -> Result<Bytes, Refusal> {
+fn prepare<I: Io>(
+    partition: &PartitionHandle<I>,
+    version: i16,
+    records: Bytes,
+) -> Result<Bytes, Refusal> {
     let config = partition.config();
     // What is no batch at all is left to the log, which says what is wrong with it.
     let Ok(batch) = BatchView::new(&records) else {
@@ -215,6 +235,12 @@ fn prepare<I: Io>(partition: &PartitionHandle<I>, records: Bytes) -> Result<Byte
     let Ok(used) = batch.compression() else {
         return Ok(records);
     };
+    if used == Compression::Zstd && version < ZSTD {
+        return Err(Refusal::new(
+            ErrorCode::UnsupportedCompressionType,
+            format!("version {version} of a produce request may not use zstd"),
+        ));
+    }
     let wanted = match config.compression {
         TopicCompression::Codec(codec, level) if codec != used => Some((codec, level)),
         _ => None,
@@ -237,7 +263,24 @@ fn prepare<I: Io>(partition: &PartitionHandle<I>, records: Bytes) -> Result<Byte
     };
     let compressed =
         compression::compress(codec, level, &payload).map_err(|error| corrupt(&error))?;
-    Ok(with_payload(batch.header(), codec, &compressed))
+    let batch = with_payload(batch.header(), codec, &compressed);
+    // What the request holds of the memory for requests it holds for them.
+    Ok(Bytes::from_owner(Made {
+        batch,
+        _of: records,
+    }))
+}
+
+/// A batch that was made of another.
+struct Made {
+    batch: Bytes,
+    _of: Bytes,
+}
+
+impl AsRef<[u8]> for Made {
+    fn as_ref(&self) -> &[u8] {
+        &self.batch
+    }
 }
 
 /// How far one batch may swell when it is opened: the largest request times what the best of the
