@@ -24,6 +24,11 @@ pub trait Net: Clone + Send + Sync + 'static {
     /// Connects to a listener. Without an answer this waits as long as the backend does: callers
     /// set a time-out of their own.
     fn connect(&self, to: SocketAddr) -> impl Future<Output = Result<Self::Stream>> + Send;
+
+    /// How many connections there is room for now, leaving some for files that are opened later.
+    fn room(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// A bound, listening address.

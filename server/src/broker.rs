@@ -15,7 +15,7 @@ use crate::{
     handlers::fetch::FetchSessions,
     metadata::{self, Metadata},
     metrics::Metrics,
-    net::Network,
+    net::{Network, ResponseMemory},
     settings::BrokerSettings,
     storage::{OpenError, Storage},
 };
@@ -34,6 +34,8 @@ pub struct Broker<I: Io> {
     pub groups: Groups<I>,
     /// What readers asked for before.
     pub fetch_sessions: FetchSessions,
+    /// What answers to fetches may hold.
+    pub(crate) response_memory: ResponseMemory,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -108,6 +110,7 @@ impl<I: Io> Broker<I> {
             metadata,
             groups,
             fetch_sessions,
+            response_memory: ResponseMemory::new(),
             metrics: Metrics::new(),
         });
         match broker.listen().await {

@@ -35,7 +35,7 @@ pub type Answering = Pin<Box<dyn Future<Output = Result<Answer, RequestError>> +
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Answer {
-    /// These bytes, without the length before them.
+    /// These bytes: a frame, its length before it.
     Respond(Pieces),
     /// Nothing: the client asked for no answer (a produce request with acks=0).
     Silence,
@@ -307,14 +307,14 @@ fn decode<Q: ApiRequest>(context: &RequestContext, body: Decoder) -> Result<Q, R
     })
 }
 
-/// The response's header and body. Its payloads are not copied.
+/// The response's frame: length, header and body. Its payloads are not copied.
 fn encode<M: Message>(context: &RequestContext, response: &M) -> Result<Pieces, RequestError> {
     let (api, version) = (context.api_key, context.api_version);
     let header = ResponseHeader {
         correlation_id: context.correlation_id,
         ..Default::default()
     };
-    let mut encoder = Encoder::new();
+    let mut encoder = Encoder::framed();
     header
         .encode(&mut encoder, api.response_header_version(version))
         .and_then(|()| response.encode(&mut encoder, version))

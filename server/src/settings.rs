@@ -8,7 +8,7 @@ use ottla_core::{
 };
 
 use crate::{
-    config::{BrokerConfig, per_ip_override},
+    config::BrokerConfig,
     coordinator::GroupSettings,
     metadata::{MetadataSettings, partition_config},
     net::{ListenerSettings, NetSettings},

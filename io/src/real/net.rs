@@ -17,6 +17,12 @@ use crate::net::{Listener, Net, Stream};
 /// Connections that the kernel holds for us before they are accepted.
 const BACKLOG: u32 = 1024;
 
+/// Descriptors that connections leave for files and for connections of our own.
+const DESCRIPTORS_KEPT: usize = 256;
+
+/// Connections that are accepted however few descriptors there are.
+const CONNECTIONS_MIN: usize = 64;
+
 /// The operating system's TCP.
 #[derive(Clone, Copy, Debug)]
 pub struct RealNet;
@@ -52,6 +58,17 @@ impl Net for RealNet {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
         Ok(RealStream(stream))
+    }
+
+    fn room(&self) -> usize {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let limit = limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
+        let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        limit
+            .saturating_sub(open + DESCRIPTORS_KEPT)
+            .max(CONNECTIONS_MIN)
     }
 }
 

@@ -30,23 +30,34 @@ use ottla_wire::{
             AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
         },
     },
+    records::Compression,
 };
 
 use super::{errors, topics};
 use crate::{
     broker::Broker,
     context::RequestContext,
-    storage::{FetchQuery, Isolation, PartitionHandle, ReadError, ReadPlan, TopicPartition},
+    net::Room,
+    storage::{
+        FetchQuery, Isolation, PartitionHandle, ReadError, ReadPlan, TopicCompression,
+        TopicPartition,
+    },
 };
 
 /// From this version on topics are named by id.
 const TOPIC_IDS: i16 = 13;
+
+/// From this version on clients know zstd.
+const ZSTD: i16 = 10;
 
 /// Bytes in one answer: Kafka's default of `fetch.max.bytes`.
 const ANSWER_BYTES_MAX: usize = 55 << 20;
 
 /// How long a session must be idle before any other may take its place: Kafka's value.
 const SESSION_IDLE_MIN: Duration = Duration::from_secs(120);
+
+/// How long a request waits for memory for its answer at least, whatever its `max_wait_ms`.
+const ROOM_PATIENCE_MIN: Duration = Duration::from_secs(1);
 
 /// A partition as a session names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,6 +125,7 @@ pub async fn handle<I: Io>(
                 Err(ErrorCode::NotLeaderOrFollower)
             } else {
                 find(broker, key, by_id)
+                    .and_then(|partition| check_readable(context.api_version, partition))
             };
             Reader {
                 partition,
@@ -122,11 +134,26 @@ pub async fn handle<I: Io>(
             }
         })
         .collect();
+    let began = broker.io.now().monotonic;
     wait(broker, &request, &readers).await;
     let limit = usize::try_from(request.max_bytes)
         .unwrap_or(0)
         .min(ANSWER_BYTES_MAX);
-    let answers = read_all(&readers, limit).await;
+    let waited = broker.io.now().monotonic.since(began);
+    let patience = max_wait(&request)
+        .saturating_sub(waited)
+        .max(ROOM_PATIENCE_MIN);
+    let wanted = wanted(&readers, limit);
+    let room = match wanted {
+        0 => None,
+        _ => {
+            broker
+                .response_memory
+                .take(&broker.io, wanted, patience)
+                .await
+        }
+    };
+    let answers = read_all(&readers, limit, room).await;
     answer(broker, &session, answers)
 }
 
@@ -181,6 +208,23 @@ fn find<I: Io>(
         .ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
+/// Old clients cannot read what zstd compressed (KIP-110): as at Kafka the topic's configuration says
+/// whether it did.
+fn check_readable<I: Io>(
+    version: i16,
+    partition: PartitionHandle<I>,
+) -> Result<PartitionHandle<I>, ErrorCode> {
+    if version < ZSTD
+        && matches!(
+            partition.config().compression,
+            TopicCompression::Codec(Compression::Zstd, _)
+        )
+    {
+        return Err(ErrorCode::UnsupportedCompressionType);
+    }
+    Ok(partition)
+}
+
 impl<I: Io> Reader<I> {
     fn plan(&self, max_bytes: usize, at_least_one: bool) -> Result<ReadPlan, ErrorCode> {
         let partition = self.partition.as_ref().map_err(|code| *code)?;
@@ -209,9 +253,30 @@ impl<I: Io> Reader<I> {
     }
 }
 
+fn max_wait(request: &FetchRequest) -> Duration {
+    Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into())
+}
+
+/// About how many bytes the readers get when they get up to `limit`.
+fn wanted<I: Io>(readers: &[Reader<I>], limit: usize) -> usize {
+    let mut wanted = 0_usize;
+    for reader in readers {
+        let left = limit.saturating_sub(wanted);
+        if wanted > 0 && left == 0 {
+            break;
+        }
+        // The first batch is given whatever the limits say (KIP-74).
+        let least = usize::from(wanted == 0);
+        let max_bytes = reader.max_bytes().min(left).max(least);
+        let plan = reader.plan(max_bytes, wanted == 0);
+        wanted += plan.map_or(0, |plan| plan.size_hint());
+    }
+    wanted
+}
+
 /// Waits until the request is to be answered.
 async fn wait<I: Io>(broker: &Arc<Broker<I>>, request: &FetchRequest, readers: &[Reader<I>]) {
-    let max_wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into());
+    let max_wait = max_wait(request);
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
     if max_wait.is_zero() || min_bytes == 0 || readers.is_empty() {
         return;
@@ -253,16 +318,24 @@ async fn wait<I: Io>(broker: &Arc<Broker<I>>, request: &FetchRequest, readers: &
     }
 }
 
-/// Reads what each partition gives, in order, until the answer is full.
-async fn read_all<I: Io>(readers: &[Reader<I>], limit: usize) -> Vec<(PartitionData, Told)> {
-    let mut left = limit;
-    let mut is_empty = true;
+/// Reads what each partition gives, in order, until the answer is full. Without room no records are
+/// given.
+async fn read_all<I: Io>(
+    readers: &[Reader<I>],
+    limit: usize,
+    mut room: Option<Room>,
+) -> Vec<(PartitionData, Told)> {
+    let mut left = room.as_ref().map_or(0, |room| limit.min(room.bytes()));
+    let mut is_empty = room.is_some();
     let mut answers = Vec::with_capacity(readers.len());
     for reader in readers {
         let max_bytes = reader.max_bytes().min(left);
-        let answer = read(reader, max_bytes, is_empty)
+        let mut answer = read(reader, max_bytes, is_empty)
             .await
             .unwrap_or_else(error_data);
+        if let Some(room) = &mut room {
+            answer.0.records = answer.0.records.map(|records| room.hold(records));
+        }
         let bytes = answer.1.record_bytes;
         left = left.saturating_sub(bytes);
         is_empty &= bytes == 0;

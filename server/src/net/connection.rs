@@ -20,24 +20,20 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use futures_util::future::BoxFuture;
 use ottla_core::{
     limits::{
-        CONNECTION_STEPS_PER_TURN, FRAME_BYTES_AT_ONCE, REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX,
-        RESPONSE_BYTES_WAITING_MAX, WRITE_PIECES_PER_CALL,
+        CONNECTION_STEPS_PER_TURN, FRAME_BYTES_AT_ONCE, FRAME_BYTES_PER_SECOND_MIN,
+        REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX, RESPONSE_BYTES_WAITING_MAX, WRITE_PIECES_PER_CALL,
     },
     time::Instant,
 };
 use ottla_io::Io;
 use ottla_wire::{Pieces, messages::ApiKey};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::OwnedSemaphorePermit,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     frame::{Buffered, FrameError, FrameReader},
-    memory::RequestMemory,
+    memory::{Leave, Need, RequestMemory, Waiting},
 };
 use crate::{
     broker::Broker,
@@ -48,6 +44,9 @@ use crate::{
 /// How long a sender that is in the middle of a large frame may be silent. Its part of the memory
 /// for requests is held for it meanwhile.
 const FRAME_SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a reader may leave its answers unread while others wait for the memory that they take.
+const UNREAD_MAX: Duration = Duration::from_secs(30);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +78,12 @@ pub(crate) enum Closed {
         /// How many bytes of the frame are here.
         got: usize,
     },
+    /// The client does not read its answers, and others need the memory.
+    #[error("it did not read its answers ({bytes} bytes) while memory for answers was short")]
+    Unread {
+        /// How many bytes wait to be sent.
+        bytes: usize,
+    },
     /// The broker shuts down.
     #[error("the broker shuts down")]
     ShutDown,
@@ -91,7 +96,11 @@ impl Closed {
     /// Whether the operator should hear of it.
     pub(crate) fn is_misbehaviour(&self) -> bool {
         match self {
-            Self::CutOff { .. } | Self::Frame(_) | Self::Request(_) | Self::Stalled { .. } => true,
+            Self::CutOff { .. }
+            | Self::Frame(_)
+            | Self::Request(_)
+            | Self::Stalled { .. }
+            | Self::Unread { .. } => true,
             Self::ByClient | Self::FailedInSilence | Self::Idle | Self::ShutDown | Self::Io(_) => {
                 false
             }
@@ -107,12 +116,35 @@ struct Slot {
 }
 
 enum SlotState {
-    /// Its frame's memory is given back when the answer is there.
+    /// Its frame's memory is given back when the answer is there, or with the last of its records.
     Answering(
         Answering,
-        #[expect(dead_code, reason = "held, and given back when dropped")] OwnedSemaphorePermit,
+        #[expect(dead_code, reason = "held, and given back when dropped")] Option<Leave>,
     ),
     Answered(Answer),
+}
+
+impl Slot {
+    /// The bytes of its answer, once that is there.
+    fn answered_bytes(&self) -> usize {
+        match &self.state {
+            SlotState::Answered(Answer::Respond(pieces)) => pieces.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// A frame whose memory is given back with the last slice of it: its records may outlive the request,
+/// waiting to be written when its time-out has passed or its client has gone.
+struct Held {
+    frame: Bytes,
+    _leave: Leave,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
 }
 
 /// A connection's whole state.
@@ -127,9 +159,13 @@ pub(crate) struct Connection<I: Io, S> {
     output: VecDeque<Bytes>,
     output_bytes: usize,
     needs_flush: bool,
-    /// Memory for the frame that is half here.
-    granted: Option<OwnedSemaphorePermit>,
-    waiting_for_memory: Option<BoxFuture<'static, OwnedSemaphorePermit>>,
+    /// Memory for the frame that is half here, and since when it was not for us that the rest of it
+    /// did not come.
+    granted: Option<Leave>,
+    granted_at: Instant,
+    waiting_for_memory: Option<Waiting>,
+    /// Since when nothing is read.
+    paused_at: Option<Instant>,
     /// The client sends no more.
     read_ended: bool,
     /// No more requests are taken.
@@ -165,7 +201,9 @@ impl<I: Io, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<I, S> {
             output_bytes: 0,
             needs_flush: false,
             granted: None,
+            granted_at: now,
             waiting_for_memory: None,
+            paused_at: None,
             read_ended: false,
             draining: false,
         }
@@ -247,11 +285,7 @@ impl<I: Io, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<I, S> {
     }
 
     fn push_output(&mut self, pieces: Pieces) {
-        // A response cannot reach 2 GiB: what it may carry is bounded by the fetch settings.
-        let len = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
-        self.output_bytes += pieces.len() + size_of::<u32>();
-        self.output
-            .push_back(Bytes::copy_from_slice(&len.to_be_bytes()));
+        self.output_bytes += pieces.len();
         self.output.extend(pieces);
     }
 
@@ -320,55 +354,88 @@ impl<I: Io, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<I, S> {
                 {
                     return Ok(false);
                 }
-                let Some(memory) = self.poll_memory(len, cx) else {
+                let need = self.need(len);
+                if !self.poll_leave(need, need.total(), cx) {
                     return Ok(false);
-                };
+                }
                 let frame = self.frames.take(len);
-                self.start(frame, memory, cx)?;
+                self.start(frame, cx)?;
                 Ok(true)
             }
-            Buffered::Part { len } if self.frames.len() >= FRAME_BYTES_AT_ONCE => {
+            Buffered::Part { len } => {
                 // A small part is read for nothing; more of it needs leave.
-                let Some(memory) = self.poll_memory(len, cx) else {
-                    return Ok(false);
-                };
-                if self.granted.is_none() {
-                    self.granted = Some(memory);
+                if self.frames.len() >= self.allowed() {
+                    let share = self.frames.next_share(len);
+                    if !self.poll_leave(self.need(len), share, cx) {
+                        return Ok(false);
+                    }
                 }
                 self.poll_read(cx)
             }
-            Buffered::Part { .. } | Buffered::Nothing => self.poll_read(cx),
+            Buffered::Nothing => self.poll_read(cx),
         }
     }
 
     /// Whether enough is under way.
     fn is_full(&self) -> bool {
+        let answered = self.slots.iter().map(Slot::answered_bytes).sum::<usize>();
         self.slots.len() >= REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX
-            || self.output_bytes >= RESPONSE_BYTES_WAITING_MAX
+            || self.output_bytes + answered >= RESPONSE_BYTES_WAITING_MAX
     }
 
-    /// Leave to hold a frame of `len` bytes.
-    fn poll_memory(&mut self, len: usize, cx: &mut Context<'_>) -> Option<OwnedSemaphorePermit> {
-        if let Some(granted) = self.granted.take() {
-            return Some(granted);
+    /// How large the buffer for a frame may be.
+    fn allowed(&self) -> usize {
+        let granted = self
+            .granted
+            .as_ref()
+            .map_or(0, |leave| leave.bytes() + size_of::<u32>());
+        granted.max(FRAME_BYTES_AT_ONCE)
+    }
+
+    /// What the frame that is buffered, of `len` bytes, needs.
+    fn need(&self, len: usize) -> Need {
+        if self.frames.api_key() == Some(ApiKey::Produce.code()) {
+            Need::of_records(len)
+        } else {
+            Need::of_fields(len)
         }
-        let waiting = match &mut self.waiting_for_memory {
-            Some(waiting) => waiting,
-            None => {
-                if let Some(granted) = self.memory.try_take(len) {
-                    return Some(granted);
-                }
-                self.waiting_for_memory.insert(self.memory.take(len))
-            }
-        };
-        match waiting.as_mut().poll(cx) {
-            Poll::Ready(granted) => {
+    }
+
+    /// Gets leave to hold `bytes` of what a frame needs. Whether it is there.
+    fn poll_leave(&mut self, need: Need, bytes: usize, cx: &mut Context<'_>) -> bool {
+        loop {
+            if let Some(waiting) = &mut self.waiting_for_memory {
+                let Poll::Ready(leave) = waiting.as_mut().poll(cx) else {
+                    return false;
+                };
                 self.waiting_for_memory = None;
+                self.granted = Some(leave);
                 // What kept it waiting was not its own silence.
-                self.last_moved = self.broker.io.now().monotonic;
-                Some(granted)
+                self.resume();
             }
-            Poll::Pending => None,
+            if self
+                .granted
+                .as_ref()
+                .is_some_and(|leave| leave.bytes() >= bytes)
+            {
+                return true;
+            }
+            if self.granted.is_none() {
+                self.granted_at = self.last_moved;
+            }
+            match self.memory.grow(need, self.granted.take(), bytes) {
+                Ok(leave) => self.granted = Some(leave),
+                Err(waiting) => self.waiting_for_memory = Some(waiting),
+            }
+        }
+    }
+
+    /// The client's time runs again, if it did not.
+    fn resume(&mut self) {
+        if let Some(paused_at) = self.paused_at.take() {
+            let now = self.broker.io.now().monotonic;
+            self.granted_at = self.granted_at.after(now.since(paused_at));
+            self.last_moved = now;
         }
     }
 
@@ -378,7 +445,8 @@ impl<I: Io, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<I, S> {
                 got: self.frames.len(),
             });
         }
-        match self.frames.poll_read(&mut self.stream, cx) {
+        let allowed = self.allowed();
+        match self.frames.poll_read(&mut self.stream, allowed, cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Err(error)) => Err(error.into()),
             Poll::Ready(Ok(0)) => {
@@ -401,19 +469,22 @@ impl<I: Io, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<I, S> {
     }
 
     /// Reads a request's header and takes its first step.
-    fn start(
-        &mut self,
-        frame: Bytes,
-        memory: OwnedSemaphorePermit,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Closed> {
+    fn start(&mut self, frame: Bytes, cx: &mut Context<'_>) -> Result<(), Closed> {
+        let mut leave = self.granted.take();
+        let frame = match leave.take_if(|_| is_produce(&frame)) {
+            Some(leave) => Bytes::from_owner(Held {
+                frame,
+                _leave: leave,
+            }),
+            None => frame,
+        };
         let request = dispatch::read_header(frame, &self.info)?;
         let api = request.context.api_key;
         let answering = dispatch::answer(&self.broker, request);
         let mut slot = Slot {
             api,
             started: self.broker.io.now().monotonic,
-            state: SlotState::Answering(answering, memory),
+            state: SlotState::Answering(answering, leave),
         };
         poll_slot(&mut slot, cx)?;
         self.slots.push_back(slot);
@@ -423,27 +494,8 @@ impl<I: Io, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<I, S> {
     /// Completes when the client has been silent for too long.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
         loop {
-            // While a request is being answered, silence is ours.
-            let answering = self
-                .slots
-                .iter()
-                .any(|slot| matches!(slot.state, SlotState::Answering(..)));
-            let (silence_max, closed) = match self.granted {
-                Some(_) if !self.is_full() => (
-                    FRAME_SILENCE_MAX.min(self.idle_max),
-                    Closed::Stalled {
-                        got: self.frames.len(),
-                    },
-                ),
-                _ => (self.idle_max, Closed::Idle),
-            };
             let now = self.broker.io.now().monotonic;
-            let since = if answering || self.waiting_for_memory.is_some() {
-                now
-            } else {
-                self.last_moved
-            };
-            let deadline = since.after(silence_max);
+            let (deadline, closed) = self.patience(now);
             if deadline <= now {
                 return Poll::Ready(closed);
             }
@@ -457,10 +509,64 @@ impl<I: Io, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<I, S> {
         }
     }
 
+    /// Until when the client is waited for, and what it is then.
+    fn patience(&mut self, now: Instant) -> (Instant, Closed) {
+        let is_whole = matches!(self.frames.buffered(), Ok(Buffered::Whole { .. }));
+        let reads = !is_whole && !self.is_full() && self.waiting_for_memory.is_none();
+        if reads {
+            self.resume();
+        } else {
+            self.paused_at.get_or_insert(now);
+        }
+        if reads && self.granted.is_some() {
+            let silent = self.last_moved.after(FRAME_SILENCE_MAX.min(self.idle_max));
+            let got = self.frames.len();
+            return (silent.min(self.frame_due()), Closed::Stalled { got });
+        }
+        // While a request is being answered, silence is ours.
+        let answering = self
+            .slots
+            .iter()
+            .any(|slot| matches!(slot.state, SlotState::Answering(..)));
+        let since = if answering { now } else { self.last_moved };
+        let idle = since.after(self.idle_max);
+        if self.output_bytes == 0 || idle <= now {
+            return (idle, Closed::Idle);
+        }
+        let unread = self.last_moved.after(UNREAD_MAX);
+        if unread <= now && self.broker.response_memory.is_short() {
+            let bytes = self.output_bytes;
+            return (now, Closed::Unread { bytes });
+        }
+        // Whether others need the memory is to be asked then, and again.
+        let ask = if unread > now {
+            unread
+        } else {
+            now.after(UNREAD_MAX)
+        };
+        (idle.min(ask), Closed::Idle)
+    }
+
+    /// When the frame that is half here must be whole, however it drips.
+    fn frame_due(&self) -> Instant {
+        let len = match self.frames.buffered() {
+            Ok(Buffered::Part { len } | Buffered::Whole { len }) => len,
+            _ => 0,
+        };
+        let seconds = (len / FRAME_BYTES_PER_SECOND_MIN) as u64;
+        self.granted_at
+            .after(FRAME_SILENCE_MAX + Duration::from_secs(seconds))
+    }
+
     fn set_timer(&mut self, at: Instant) {
         self.timer = Box::pin(self.broker.io.sleep_until(at));
         self.timer_at = at;
     }
+}
+
+/// Whether a frame carries records.
+fn is_produce(frame: &[u8]) -> bool {
+    frame.first_chunk().copied().map(i16::from_be_bytes) == Some(ApiKey::Produce.code())
 }
 
 fn poll_slot(slot: &mut Slot, cx: &mut Context<'_>) -> Result<(), Closed> {

@@ -3,7 +3,7 @@
 //! The length comes from a stranger. Nothing is allocated because of it: the buffer grows with the
 //! bytes that have arrived, fourfold each time, so that a sender must send a quarter of what it
 //! makes us hold. A connection that has completed a frame of some size is given that much at once
-//! for the next, and then copies nothing.
+//! for the next. How large the buffer may be is the reader's caller's to say.
 
 use std::{
     io::Result as IoResult,
@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use ottla_core::limits::{FRAME_BYTES_AT_ONCE, FRAME_GROWTH};
+use ottla_core::limits::FRAME_GROWTH;
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// The length before a frame.
@@ -146,48 +146,70 @@ impl FrameReader {
         self.buffer.len()
     }
 
-    /// Reads what the stream has, once. `Ok(0)` is its end.
+    /// How many bytes of a frame of `len` are to be held next, given what has arrived.
+    pub(crate) fn next_share(&self, len: usize) -> usize {
+        let trusted = self.completed_max;
+        len.min(self.len().saturating_mul(FRAME_GROWTH).max(trusted))
+    }
+
+    /// Reads what the stream has, once, into a buffer of at most `allowed` bytes, of which some must
+    /// be left. `Ok(0)` is the stream's end.
     pub(crate) fn poll_read<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
+        allowed: usize,
         cx: &mut Context<'_>,
     ) -> Poll<IoResult<usize>> {
-        if self.buffer.is_empty() {
-            let mut scratch = [MaybeUninit::uninit(); SCRATCH_SIZE];
-            let mut read = ReadBuf::uninit(&mut scratch);
-            ready!(Pin::new(stream).poll_read(cx, &mut read))?;
-            self.buffer.extend_from_slice(read.filled());
-            return Poll::Ready(Ok(read.filled().len()));
+        if !self.buffer.is_empty() {
+            self.make_room(allowed);
+            return read_into(&mut self.buffer, stream, cx);
         }
-        self.make_room();
-        let mut read = ReadBuf::uninit(self.buffer.spare_capacity_mut());
+        let expected = (self.completed_max + LEN_SIZE).min(allowed);
+        if expected > SCRATCH_SIZE {
+            // Kept only if something came.
+            let mut buffer = BytesMut::with_capacity(expected);
+            let count = ready!(read_into(&mut buffer, stream, cx))?;
+            self.buffer = buffer;
+            return Poll::Ready(Ok(count));
+        }
+        let mut scratch = [MaybeUninit::uninit(); SCRATCH_SIZE];
+        let mut read = ReadBuf::uninit(&mut scratch);
         ready!(Pin::new(stream).poll_read(cx, &mut read))?;
-        let count = read.filled().len();
-        let filled = self.buffer.len() + count;
-        // SAFETY: `ReadBuf` vouches for the first `count` bytes of the spare capacity.
-        unsafe { self.buffer.set_len(filled) };
-        Poll::Ready(Ok(count))
+        self.buffer.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
     }
 
     /// Makes room for the next read.
-    fn make_room(&mut self) {
+    fn make_room(&mut self, allowed: usize) {
         let have = self.buffer.len();
-        let whole = match self.buffered() {
-            Ok(Buffered::Part { len }) => len + LEN_SIZE,
-            _ => 0,
+        let wanted = match self.buffered() {
+            Ok(Buffered::Part { len }) => (len + LEN_SIZE).min(allowed),
+            _ => SCRATCH_SIZE.min(allowed),
         };
-        let trusted = self.completed_max + LEN_SIZE;
-        let allowed = trusted
-            .max(have.saturating_mul(FRAME_GROWTH))
-            .max(FRAME_BYTES_AT_ONCE);
-        let wanted = whole.min(allowed).max(have + 1);
+        // There is always room for one byte more, so that a read makes progress.
+        let wanted = wanted.max(have + 1);
         if self.buffer.capacity() < wanted {
-            self.buffer.reserve(wanted - have);
-        }
-        if self.buffer.capacity() == have {
-            self.buffer.reserve(SCRATCH_SIZE);
+            // As much as that and no more: `reserve` would round up.
+            let mut larger = BytesMut::with_capacity(wanted);
+            larger.extend_from_slice(&self.buffer);
+            self.buffer = larger;
         }
     }
+}
+
+/// Reads once into what `buffer` has room for.
+fn read_into<S: AsyncRead + Unpin>(
+    buffer: &mut BytesMut,
+    stream: &mut S,
+    cx: &mut Context<'_>,
+) -> Poll<IoResult<usize>> {
+    let mut read = ReadBuf::uninit(buffer.spare_capacity_mut());
+    ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+    let count = read.filled().len();
+    let filled = buffer.len() + count;
+    // SAFETY: `ReadBuf` vouches for the first `count` bytes of the spare capacity.
+    unsafe { buffer.set_len(filled) };
+    Poll::Ready(Ok(count))
 }
 
 /// Tells the first bytes of other protocols. Read as a length, each is above any limit or is a
@@ -206,11 +228,19 @@ fn stranger(first: [u8; 4]) -> Option<Stranger> {
 mod tests {
     use std::io::Cursor;
 
+    use ottla_core::limits::FRAME_BYTES_AT_ONCE;
+
     use super::*;
 
     fn poll<S: AsyncRead + Unpin>(reader: &mut FrameReader, stream: &mut S) -> usize {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        match reader.poll_read(stream, &mut cx) {
+        // As a connection does that gets leave for all it asks for.
+        let share = match reader.buffered() {
+            Ok(Buffered::Part { len }) => reader.next_share(len) + LEN_SIZE,
+            _ => 0,
+        };
+        let allowed = share.max(FRAME_BYTES_AT_ONCE);
+        match reader.poll_read(stream, allowed, &mut cx) {
             Poll::Ready(Ok(count)) => count,
             other => panic!("{other:?}"),
         }
@@ -244,9 +274,27 @@ mod tests {
         let mut stream = Cursor::new(bytes);
         let mut reader = FrameReader::new(100_000_000);
         while poll(&mut reader, &mut stream) > 0 {
-            assert!(reader.buffer.capacity() <= FRAME_BYTES_AT_ONCE.max(reader.len() * 8));
+            let most = FRAME_BYTES_AT_ONCE.max(reader.len() * FRAME_GROWTH + LEN_SIZE);
+            assert!(reader.buffer.capacity() <= most);
         }
         assert_eq!(reader.buffered(), Ok(Buffered::Part { len: 99_000_000 }));
+    }
+
+    #[test]
+    fn a_connection_trusted_with_much_holds_little_without_leave() {
+        let mut bytes = frame(1 << 20);
+        bytes.extend_from_slice(&frame(1 << 20)[..100]);
+        let mut stream = Cursor::new(bytes);
+        let mut reader = FrameReader::new(10_000_000);
+        while reader.buffered() != Ok(Buffered::Whole { len: 1 << 20 }) {
+            assert!(poll(&mut reader, &mut stream) > 0);
+        }
+        reader.take(1 << 20);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let read = reader.poll_read(&mut stream, FRAME_BYTES_AT_ONCE, &mut cx);
+        assert!(matches!(read, Poll::Ready(Ok(100))));
+        assert!(reader.buffer.capacity() <= FRAME_BYTES_AT_ONCE);
+        assert_eq!(reader.next_share(1 << 20), 1 << 20);
     }
 
     #[test]

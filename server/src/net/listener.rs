@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     future::poll_fn,
     io,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use ottla_core::time::Instant;
 use ottla_io::{Io, Listener, Net, Stream};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
@@ -31,6 +32,9 @@ use crate::{
 /// How long to wait after the operating system refused a connection for want of descriptors or
 /// memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the same listener is silent about connections that it cannot accept.
+const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 type ListenerOf<I> = <<I as Io>::Net as Net>::Listener;
 type StreamOf<I> = <<I as Io>::Net as Net>::Stream;
@@ -143,9 +147,33 @@ async fn bind<I: Io>(
         host: settings.host.clone(),
         source,
     };
+    let listen_failed = |address, source| StartError::Listen {
+        listener: Arc::clone(&settings.name),
+        address,
+        source,
+    };
     let address = if settings.host.is_empty() {
         // On Linux this takes IPv4 connections as well.
-        SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.port)
+        let any = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), settings.port);
+        match io.net().listen(any).await {
+            Ok(listener) => {
+                let bound = listener.local_addr();
+                return Ok((
+                    listener,
+                    bound.map_err(|source| listen_failed(any, source))?,
+                ));
+            }
+            Err(source)
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                return Err(listen_failed(any, source));
+            }
+            // A system without IPv6.
+            Err(_) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), settings.port),
+        }
     } else {
         let found = io.net().resolve(&settings.host, settings.port).await;
         let found = found.map_err(resolve_failed)?;
@@ -154,13 +182,9 @@ async fn bind<I: Io>(
         *v4.or(found.first())
             .ok_or_else(|| resolve_failed(io::ErrorKind::NotFound.into()))?
     };
-    let listen_failed = |source| StartError::Listen {
-        listener: Arc::clone(&settings.name),
-        address,
-        source,
-    };
-    let listener = io.net().listen(address).await.map_err(listen_failed)?;
-    let bound = listener.local_addr().map_err(listen_failed)?;
+    let failed = |source| listen_failed(address, source);
+    let listener = io.net().listen(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }
 
@@ -172,6 +196,7 @@ async fn accept<I: Io>(
     mut phase: watch::Receiver<Phase>,
     alive: mpsc::Sender<()>,
 ) {
+    let mut failed_at = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -197,7 +222,12 @@ async fn accept<I: Io>(
                     .spawn_detached("connection", Box::pin(serving));
             }
             Err(error) => {
-                warn!(listener = &*name, %error, "a connection cannot be accepted");
+                // The same one follows many times a second while descriptors are short.
+                let now = shared.broker.io.now().monotonic;
+                if failed_at.is_none_or(|at: Instant| now.since(at) >= ACCEPT_WARNING_INTERVAL) {
+                    failed_at = Some(now);
+                    warn!(listener = &*name, %error, "a connection cannot be accepted");
+                }
                 shared.broker.io.sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -205,14 +235,15 @@ async fn accept<I: Io>(
 }
 
 impl<I: Io> Shared<I> {
-    /// The next connection, once there is room for one.
+    /// The next connection; until there is room for it no other is accepted on this listener.
     async fn accept_one(
         &self,
         listener: &ListenerOf<I>,
     ) -> io::Result<(StreamOf<I>, SocketAddr, Entry)> {
+        let (stream, peer) = listener.accept().await?;
+        // A listener to which nobody comes takes no place from the others.
         let room = Arc::clone(&self.room).enter().await;
         let room = room.map_err(io::Error::other)?;
-        let (stream, peer) = listener.accept().await?;
         Ok((stream, peer, room))
     }
 

@@ -1,5 +1,6 @@
 //! The network side: listeners, connections, frames, and what keeps them bounded.
 
+mod answers;
 mod connection;
 mod frame;
 mod listener;
@@ -11,7 +12,10 @@ use std::{sync::Arc, time::Duration};
 
 use ottla_core::limits::FRAME_BYTES_MAX;
 
-pub(crate) use self::listener::Network;
+pub(crate) use self::{
+    answers::{ResponseMemory, Room},
+    listener::Network,
+};
 
 /// The network's part of the broker's configuration. How many connections there may be can be changed
 /// at any time and is not in it.

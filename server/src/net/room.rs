@@ -11,7 +11,7 @@ use ottla_core::{
     limits::CONNECTIONS_MAX,
     metadata::{ConfigResource, MetadataDelta, MetadataImage},
 };
-use ottla_io::Io;
+use ottla_io::{Io, Net};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::{broker::Broker, metadata::MetadataSettings};
@@ -20,6 +20,8 @@ use crate::{broker::Broker, metadata::MetadataSettings};
 /// is over a smaller one is not given out again.
 pub(super) struct Room {
     free: Arc<Semaphore>,
+    /// However many are wanted: connections must not take the descriptors that the logs need.
+    most: usize,
     size: Mutex<Size>,
 }
 
@@ -38,7 +40,7 @@ pub(super) struct Entry {
 impl Room {
     /// As many places as `max.connections` says, now and whenever it is changed.
     pub(super) fn following<I: Io>(broker: &Arc<Broker<I>>) -> Arc<Self> {
-        let room = Self::new(0);
+        let room = Self::new(0, CONNECTIONS_MAX.min(broker.io.net().room()));
         let followed_by = Arc::clone(&room);
         let settings = Arc::new(broker.settings.metadata.clone());
         broker.metadata.follow(move |image, delta| {
@@ -54,9 +56,10 @@ impl Room {
         room
     }
 
-    fn new(size: usize) -> Arc<Self> {
-        let size = size.min(CONNECTIONS_MAX);
+    fn new(size: usize, most: usize) -> Arc<Self> {
+        let size = size.min(most);
         Arc::new(Self {
+            most,
             free: Arc::new(Semaphore::new(size)),
             size: Mutex::new(Size {
                 given: size,
@@ -71,7 +74,7 @@ impl Room {
 
     fn resize(&self, wanted: usize) {
         let mut size = self.size();
-        size.wanted = wanted.min(CONNECTIONS_MAX);
+        size.wanted = wanted.min(self.most);
         if size.given < size.wanted {
             self.free.add_permits(size.wanted - size.given);
             size.given = size.wanted;
@@ -164,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_room_that_shrinks_under_its_guests_takes_new_ones_once_enough_have_left() {
-        let room = Room::new(2);
+        let room = Room::new(2, 100);
         let (one, two) = (enter(&room).unwrap(), enter(&room).unwrap());
         assert!(enter(&room).is_none());
         room.resize(3);

@@ -163,7 +163,10 @@ fn produce(raw: &mut Raw, version: i16, topic: &str, records: Vec<u8>) -> ErrorC
 
 #[test]
 fn bad_batches_are_refused_with_their_codes_and_nothing_is_written() {
-    use ErrorCode::{CorruptMessage, InvalidRecord, MessageTooLarge, UnsupportedForMessageFormat};
+    use ErrorCode::{
+        CorruptMessage, InvalidRecord, InvalidTimestamp, MessageTooLarge,
+        UnsupportedCompressionType, UnsupportedForMessageFormat,
+    };
 
     let folder = tempfile::tempdir().unwrap();
     let broker = started(&folder, &[]);
@@ -235,6 +238,35 @@ fn bad_batches_are_refused_with_their_codes_and_nothing_is_written() {
             InvalidRecord,
         ),
         ("nothing", Vec::new(), InvalidRecord),
+        (
+            "an offset of its own",
+            with(good.clone(), 0, &7_i64.to_be_bytes()),
+            InvalidRecord,
+        ),
+        (
+            "five records announced, three there",
+            with(
+                with(good.clone(), 23, &4_i32.to_be_bytes()),
+                57,
+                &5_i32.to_be_bytes(),
+            ),
+            InvalidRecord,
+        ),
+        (
+            "garbage for records",
+            with(good.clone(), 61, &[0xff; 10]),
+            InvalidRecord,
+        ),
+        (
+            "the time of its append",
+            with(good.clone(), 21, &8_i16.to_be_bytes()),
+            InvalidTimestamp,
+        ),
+        (
+            "zstd before version 7",
+            with(good.clone(), 21, &4_i16.to_be_bytes()),
+            UnsupportedCompressionType,
+        ),
         (
             "over max.message.bytes",
             batch(&[&vec![b'x'; 2 << 20]]),

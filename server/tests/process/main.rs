@@ -13,6 +13,7 @@
 )]
 
 mod bad_input;
+mod bounds;
 mod broker;
 mod directories;
 mod full_disk;

@@ -52,11 +52,16 @@ impl Raw {
         self.response::<R>(version)
     }
 
-    /// The next response, read as that to `R` in a version.
-    pub(crate) fn response<R: ApiRequest>(&mut self, version: i16) -> R::Response {
+    /// The length of the next response, of which nothing more is read.
+    pub(crate) fn begun(&mut self) -> usize {
         let mut len = [0; 4];
         self.0.read_exact(&mut len).unwrap();
-        let mut body = vec![0; u32::from_be_bytes(len) as usize];
+        u32::from_be_bytes(len) as usize
+    }
+
+    /// The next response, read as that to `R` in a version.
+    pub(crate) fn response<R: ApiRequest>(&mut self, version: i16) -> R::Response {
+        let mut body = vec![0; self.begun()];
         self.0.read_exact(&mut body).unwrap();
         let mut decoder = Decoder::new(Bytes::from(body));
         ResponseHeader::decode(&mut decoder, R::KEY.response_header_version(version)).unwrap();

@@ -15,6 +15,9 @@ use crate::{Str, Uuid};
 /// piece in a vectored write.
 pub const SHARE_FROM: usize = 1024;
 
+/// The first size of a frame's buffer: most answers are smaller.
+const FRAME_ROOM: usize = 256;
+
 /// Why a message could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
@@ -105,6 +108,7 @@ impl Encoder {
     /// One whose result begins with its own length in four bytes, as frames on a socket do.
     pub fn framed() -> Self {
         let mut e = Encoder {
+            buffer: BytesMut::with_capacity(FRAME_ROOM),
             framed: true,
             ..Encoder::default()
         };
