@@ -91,6 +91,15 @@ pub const INDEX_TAIL_ENTRIES_MAX: usize = 8192;
 /// disk always has its next write at hand, little enough that undoing them is quick.
 pub const PARTITION_UNWRITTEN_BYTES_MAX: usize = 32 << 20;
 
+/// Bytes of the batch that one decision of the controller makes: it counts as a whole or not at all.
+/// Kafka's own limit for a batch of the metadata log, and its smallest `metadata.log.segment.bytes`,
+/// so that a batch fits whatever segment is configured.
+pub const METADATA_BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// What a record takes in a batch beside its value: its length, attributes, deltas, and the lengths
+/// of key, value and headers, each as long as it can be.
+pub const METADATA_RECORD_OVERHEAD_BYTES: usize = 32;
+
 const _: () = {
     // A batch header must fit into the smallest read of a scan, and a scan must make progress.
     assert!(SCAN_CHUNK_BYTES > BATCH_HEADER_BYTES);
@@ -173,6 +182,14 @@ pub const GROUP_LOAD_BATCH_BYTES_MAX: usize = 128 << 20;
 /// How long a shard whose log was lost waits before it loads it again: the partition needs a moment
 /// to be opened anew, and a disk that stays broken must not be asked in a tight loop.
 pub const GROUP_RELOAD_DELAY: core::time::Duration = core::time::Duration::from_secs(1);
+
+/// How long a node waits before it tries again to open a partition that could not be opened, at
+/// first and at most (it doubles): soon enough that a disk with room again is noticed, seldom enough
+/// that a disk that stays broken is left alone.
+pub const PARTITION_REOPEN_DELAY_MIN: core::time::Duration = core::time::Duration::from_secs(1);
+/// See [`PARTITION_REOPEN_DELAY_MIN`].
+pub const PARTITION_REOPEN_DELAY_MAX: core::time::Duration = core::time::Duration::from_secs(60);
+
 /// Requests of one connection that are answered at once. Java's producer pipelines five, franz-go
 /// more; beyond this the connection is not read.
 pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: usize = 64;

@@ -18,7 +18,7 @@ use ottla_wire::{ErrorCode, Str};
 use super::features::MIN_ISR;
 use super::names::validate_topic_name;
 use super::request::{ApiError, Response, fields};
-use super::{Controller, Decision};
+use super::{AnswerError, Controller, Decision, check_count, small_tables};
 use crate::config::{self, Entries, Kind, Update, Value};
 use crate::metadata::{ConfigResource, ResourceType};
 
@@ -44,7 +44,7 @@ impl Controller {
     pub(super) fn incremental_alter_configs(
         &self,
         request: &IncrementalAlterConfigsRequest,
-    ) -> Decision {
+    ) -> Result<Decision, AnswerError> {
         let asked = request.resources.iter().map(|r| Asked {
             kind: r.resource_type,
             name: &r.resource_name,
@@ -57,7 +57,7 @@ impl Controller {
         let (records, outcomes) =
             self.alter(asked.collect(), request.validate_only, |resource, asked| {
                 self.alter_some(resource, asked)
-            });
+            })?;
         let answer = |(kind, name, (error_code, error_message))| {
             incremental_alter_configs_response::AlterConfigsResourceResponse {
                 error_code,
@@ -71,13 +71,16 @@ impl Controller {
             responses: outcomes.into_iter().map(answer).collect(),
             ..Default::default()
         };
-        Decision {
+        Ok(Decision {
             records,
             response: Response::IncrementalAlterConfigs(response),
-        }
+        })
     }
 
-    pub(super) fn alter_configs(&self, request: &AlterConfigsRequest) -> Decision {
+    pub(super) fn alter_configs(
+        &self,
+        request: &AlterConfigsRequest,
+    ) -> Result<Decision, AnswerError> {
         let asked = request.resources.iter().map(|r| Asked {
             kind: r.resource_type,
             name: &r.resource_name,
@@ -90,7 +93,7 @@ impl Controller {
         let (records, outcomes) =
             self.alter(asked.collect(), request.validate_only, |resource, asked| {
                 self.alter_all(resource, asked)
-            });
+            })?;
         let answer = |(kind, name, (error_code, error_message))| {
             alter_configs_response::AlterConfigsResourceResponse {
                 error_code,
@@ -104,10 +107,10 @@ impl Controller {
             responses: outcomes.into_iter().map(answer).collect(),
             ..Default::default()
         };
-        Decision {
+        Ok(Decision {
             records,
             response: Response::AlterConfigs(response),
-        }
+        })
     }
 
     /// Checks what both requests share, then lets `change` decide on each resource.
@@ -120,7 +123,7 @@ impl Controller {
         asked: Vec<Asked<'_>>,
         validate_only: bool,
         change: impl Fn(&ConfigResource, &Asked<'_>) -> Outcome,
-    ) -> (Vec<MetadataRecord>, Vec<(i8, Str, (i16, Option<Str>))>) {
+    ) -> Result<(Vec<MetadataRecord>, Vec<(i8, Str, (i16, Option<Str>))>), AnswerError> {
         let mut times: BTreeMap<(i8, &str), usize> = BTreeMap::new();
         for resource in &asked {
             *times.entry((resource.kind, resource.name)).or_default() += 1;
@@ -135,12 +138,13 @@ impl Controller {
                     .and_then(|resource| change(&resource, asked))
             };
             let result = fields(outcome.map(|new| records.extend(new)));
+            check_count(&records)?;
             outcomes.push((asked.kind, asked.name.clone(), result));
         }
         if validate_only {
             records.clear();
         }
-        (records, outcomes)
+        Ok((records, outcomes))
     }
 
     /// Checks one resource of a request for what does not depend on values.
@@ -165,9 +169,10 @@ impl Controller {
             )));
         }
         let unknown = || invalid(format!("Unknown resource type {}", asked.kind));
-        let kind = ResourceType::from_number(asked.kind)
-            .filter(|kind| *kind != ResourceType::BrokerLogger)
-            .ok_or_else(unknown)?;
+        let kind = ResourceType::from_number(asked.kind).ok_or_else(unknown)?;
+        if kind == ResourceType::BrokerLogger {
+            return Err(invalid(NO_LOGGERS));
+        }
         let resource = ConfigResource {
             kind,
             name: asked.name.clone(),
@@ -273,17 +278,7 @@ impl Controller {
             .map(String::from)
             .or_else(|| self.default_of(resource, key));
         let current = current.unwrap_or_default();
-        let mut list: Vec<&str> = current.split(',').filter(|part| !part.is_empty()).collect();
-        for part in parts.split(',').filter(|part| !part.is_empty()) {
-            match (add, list.iter().position(|there| *there == part)) {
-                (true, None) => list.push(part),
-                (false, Some(at)) => {
-                    list.remove(at);
-                }
-                _ => {}
-            }
-        }
-        Ok(list.join(","))
+        Ok(change_parts(&current, parts, add))
     }
 
     fn default_of(&self, resource: &ConfigResource, key: &str) -> Option<String> {
@@ -345,11 +340,11 @@ impl Controller {
         match resource.kind {
             ResourceType::Topic => self.check_topic_configs(values),
             ResourceType::Broker => check_broker_configs(values, !resource.name.is_empty()),
-            ResourceType::Group => check_small_table("group", GROUP_KEYS, values),
-            ResourceType::ClientMetrics => {
-                check_small_table("client metrics", CLIENT_METRICS_KEYS, values)
+            ResourceType::Group => {
+                self.with_layers(|layers| small_tables::check_group(layers, values))
             }
-            ResourceType::BrokerLogger => Ok(()),
+            ResourceType::ClientMetrics => small_tables::check_client_metrics(values),
+            ResourceType::BrokerLogger => Err(invalid(NO_LOGGERS)),
         }
     }
 
@@ -392,6 +387,31 @@ impl Controller {
         }
         Ok(())
     }
+}
+
+/// A comma-separated list with parts that it lacks added, or parts taken away: each takes away the
+/// first that is like it. Sets look them up, as either list may be as long as a request.
+fn change_parts(current: &str, parts: &str, add: bool) -> String {
+    let split = |list| str::split(list, ',').filter(|part| !part.is_empty());
+    let list: Vec<&str> = if add {
+        let mut seen: BTreeSet<&str> = split(current).collect();
+        let new = split(parts).filter(|part| seen.insert(part));
+        split(current).chain(new).collect()
+    } else {
+        let mut less: BTreeMap<&str, usize> = BTreeMap::new();
+        for part in split(parts) {
+            *less.entry(part).or_default() += 1;
+        }
+        let mut stays = Vec::new();
+        for part in split(current) {
+            match less.get_mut(part) {
+                Some(times) if *times > 0 => *times -= 1,
+                _ => stays.push(part),
+            }
+        }
+        stays
+    };
+    list.join(",")
 }
 
 /// Checks what is set for a broker (`one`) or for all of them.
@@ -453,109 +473,9 @@ fn clear_elr(resource: &ConfigResource) -> MetadataRecord {
     .into()
 }
 
-/// A key of a group or of a client metrics subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SmallKey {
-    /// Its name.
-    pub name: &'static str,
-    /// Its type.
-    pub kind: Kind,
-    /// Its default.
-    pub default: &'static str,
-    /// The broker key that gives the default; empty if there is none.
-    pub synonym: &'static str,
-    /// The least value of a number, or the words that are allowed.
-    least: i32,
-    words: &'static [&'static str],
-}
-
-const fn number(
-    name: &'static str,
-    default: &'static str,
-    synonym: &'static str,
-    least: i32,
-) -> SmallKey {
-    SmallKey {
-        name,
-        kind: Kind::Int,
-        default,
-        synonym,
-        least,
-        words: &[],
-    }
-}
-
-const fn text(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    synonym: &'static str,
-    words: &'static [&'static str],
-) -> SmallKey {
-    SmallKey {
-        name,
-        kind,
-        default,
-        synonym,
-        least: 0,
-        words,
-    }
-}
-
-/// The keys of a group, sorted by name.
-#[rustfmt::skip]
-pub static GROUP_KEYS: &[SmallKey] = &[
-    number("consumer.assignment.interval.ms", "1000", "group.consumer.assignment.interval.ms", 0),
-    number("consumer.heartbeat.interval.ms", "5000", "group.consumer.heartbeat.interval.ms", 1),
-    number("consumer.session.timeout.ms", "45000", "group.consumer.session.timeout.ms", 1),
-    number("share.assignment.interval.ms", "1000", "group.share.assignment.interval.ms", 0),
-    text("share.auto.offset.reset", Kind::String, "latest", "", &[]),
-    number("share.delivery.count.limit", "5", "group.share.delivery.count.limit", 2),
-    number("share.heartbeat.interval.ms", "5000", "group.share.heartbeat.interval.ms", 1),
-    text("share.isolation.level", Kind::String, "read_uncommitted", "", &["read_committed", "read_uncommitted"]),
-    number("share.partition.max.record.locks", "2000", "group.share.partition.max.record.locks", 100),
-    number("share.record.lock.duration.ms", "30000", "group.share.record.lock.duration.ms", 1000),
-    text("share.renew.acknowledge.enable", Kind::Boolean, "true", "", &["true", "false"]),
-    number("share.session.timeout.ms", "45000", "group.share.session.timeout.ms", 1),
-    number("streams.assignment.interval.ms", "1000", "group.streams.assignment.interval.ms", 0),
-    number("streams.heartbeat.interval.ms", "5000", "group.streams.heartbeat.interval.ms", 1),
-    number("streams.initial.rebalance.delay.ms", "3000", "group.streams.initial.rebalance.delay.ms", 0),
-    number("streams.num.standby.replicas", "0", "group.streams.num.standby.replicas", 0),
-    number("streams.session.timeout.ms", "45000", "group.streams.session.timeout.ms", 1),
-];
-
-/// The keys of a client metrics subscription (KIP-714), sorted by name.
-pub static CLIENT_METRICS_KEYS: &[SmallKey] = &[
-    number("interval.ms", "300000", "", 100),
-    text("match", Kind::List, "", "", &[]),
-    text("metrics", Kind::List, "", "", &[]),
-];
-
-fn check_small_table(what: &str, keys: &[SmallKey], values: &Entries) -> Result<(), ApiError> {
-    let refuse = |why| Err(ApiError::new(ErrorCode::InvalidConfig, why));
-    for (name, value) in values {
-        let Some(key) = keys.iter().find(|key| key.name == name) else {
-            return refuse(format!("Unknown {what} config name: {name}"));
-        };
-        let invalid = format!("Invalid value {value} for configuration {name}: ");
-        let value = value.trim();
-        match (key.kind, value.parse::<i32>()) {
-            (Kind::Int, Err(_)) => {
-                return refuse(format!("{invalid}Not a number of type INT"));
-            }
-            (Kind::Int, Ok(number)) if number < key.least => {
-                return refuse(format!("{invalid}Value must be at least {}", key.least));
-            }
-            (Kind::Int, Ok(_)) => {}
-            _ if !key.words.is_empty() && !key.words.contains(&value) => {
-                let words = key.words.join(", ");
-                return refuse(format!("{invalid}String must be one of: {words}"));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
+/// What is said of loggers, which only Java's brokers have.
+const NO_LOGGERS: &str =
+    "This broker has no loggers to configure: what it logs is set where it is started.";
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;

@@ -5,12 +5,14 @@
 //! the publication of the records to the broker, follow when the append is durable. If an append
 //! fails, the records of it and of all after it are taken back, newest first, every requester is
 //! told that this is not the controller, and the controller stays idle until it is made leader
-//! again: no decision is ever answered that is not in the log.
+//! again: no decision is ever answered that is not in the log. If the log takes nothing of an append
+//! (the disk is full), all that is pending is taken back and refused alike, and the controller goes
+//! on from what is durable.
 //!
-//! | role | request | `Committed` | `AppendFailed` |
-//! | --- | --- | --- | --- |
-//! | standby | refused: not the controller | ignored | ignored |
-//! | active | decided; appended | published, answered | all pending taken back; standby |
+//! | role | request | `Committed` | `AppendRefused` | `AppendFailed` |
+//! | --- | --- | --- | --- | --- |
+//! | standby | refused: not the controller | ignored | ignored | ignored |
+//! | active | decided; appended | published, answered | all pending taken back; active | all pending taken back; standby |
 
 mod activation;
 mod configs;
@@ -20,6 +22,7 @@ mod partitions;
 mod placement;
 mod random;
 mod request;
+mod small_tables;
 mod topics;
 
 #[cfg(test)]
@@ -34,14 +37,16 @@ use ottla_wire::ErrorCode;
 use ottla_wire::metadata::MetadataRecord;
 
 pub use activation::{SelfRegistration, broker_features};
-pub use configs::{CLIENT_METRICS_KEYS, GROUP_KEYS, SmallKey};
 pub use names::{InvalidTopicName, MAX_TOPIC_NAME_LENGTH, is_internal, validate_topic_name};
 pub use random::Seed;
 pub use request::{AnswerError, ApiError, ProducerIdBlock, Request, Response};
+pub use small_tables::{CLIENT_METRICS_KEYS, GROUP_KEYS, SmallKey};
 
 use crate::config::{Entries, Layers};
+use crate::limits;
 use crate::metadata::{
     ConfigResource, MetadataDelta, MetadataImage, ReplayError, TransactionBuffer, Undo,
+    record_version,
 };
 use crate::partition::Ticket;
 use crate::time::{Instant, Now};
@@ -101,6 +106,12 @@ pub enum Input {
         /// How many bytes that were since the last time.
         bytes: u64,
     },
+    /// The log took nothing of an append and goes on; what was appended after it was not passed on
+    /// to the log, or refused like it.
+    AppendRefused {
+        /// Why.
+        why: Refusal,
+    },
     /// An append failed, or this node leads no more.
     AppendFailed,
     /// A snapshot is in place.
@@ -110,6 +121,15 @@ pub enum Input {
     },
     /// [`Controller::next_timer`] has come.
     Timer,
+}
+
+/// Why the log took nothing of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The disk has no room: the same request may succeed later.
+    Full,
+    /// The log does not take such records.
+    Invalid,
 }
 
 /// What must happen, in this order.
@@ -250,7 +270,11 @@ impl Controller {
             Input::Committed { last_offset, bytes } => {
                 self.commit(now, last_offset, bytes, out);
             }
-            Input::AppendFailed => self.fail(out),
+            Input::AppendRefused { why } => self.take_back(AnswerError::refused(why), out),
+            Input::AppendFailed => {
+                self.role = Role::Standby;
+                self.take_back(AnswerError::not_controller(), out);
+            }
             Input::SnapshotTaken { end_offset } => {
                 self.snapshot_end = self.snapshot_end.max(end_offset);
             }
@@ -305,12 +329,12 @@ impl Controller {
             out.push(Output::Reply { ticket, answer });
             return Ok(());
         };
-        match self.decide(request, seed) {
-            Ok(decision) if decision.records.len() > MAX_RECORDS_PER_REQUEST => {
-                let answer = Err(AnswerError::too_large());
-                out.push(Output::Reply { ticket, answer });
-                Ok(())
-            }
+        let decided = self.decide(request, seed);
+        let fitting = decided.and_then(|decision| {
+            self.check_size(&decision.records)?;
+            Ok(decision)
+        });
+        match fitting {
             Ok(Decision { records, response }) => {
                 self.append(records, Some((ticket, response)), out)
             }
@@ -324,13 +348,33 @@ impl Controller {
         }
     }
 
+    /// Whether the log can take the records as one batch. What it cannot take must not get as far as
+    /// the log: one request would end the controller for all.
+    fn check_size(&self, records: &[MetadataRecord]) -> Result<(), AnswerError> {
+        check_count(records)?;
+        let version = self.image.metadata_version();
+        let mut bytes = limits::BATCH_HEADER_BYTES;
+        for record in records {
+            let value = record
+                .to_bytes(record_version(record, version))
+                .map_err(|_| AnswerError::unwritable())?;
+            bytes += value.len() + limits::METADATA_RECORD_OVERHEAD_BYTES;
+            if bytes > limits::METADATA_BATCH_BYTES_MAX {
+                return Err(AnswerError::too_large());
+            }
+        }
+        Ok(())
+    }
+
     fn decide(&self, request: Request, seed: Seed) -> Result<Decision, AnswerError> {
         Ok(match request {
-            Request::CreateTopics(request) => self.create_topics(&request, seed),
+            Request::CreateTopics(request) => self.create_topics(&request, seed)?,
             Request::DeleteTopics(request) => self.delete_topics(&request),
-            Request::CreatePartitions(request) => self.create_partitions(&request, seed),
-            Request::AlterConfigs(request) => self.alter_configs(&request),
-            Request::IncrementalAlterConfigs(request) => self.incremental_alter_configs(&request),
+            Request::CreatePartitions(request) => self.create_partitions(&request, seed)?,
+            Request::AlterConfigs(request) => self.alter_configs(&request)?,
+            Request::IncrementalAlterConfigs(request) => {
+                self.incremental_alter_configs(&request)?
+            }
             Request::UpdateFeatures { request, version } => self.update_features(&request, version),
             Request::AllocateProducerIds { broker_id } => self.allocate_producer_ids(broker_id),
             Request::RegisterController(record) => Decision {
@@ -435,7 +479,8 @@ impl Controller {
         }
     }
 
-    fn fail(&mut self, out: &mut Vec<Output>) {
+    /// Takes back all that is appended and not durable, and refuses those who wait for it.
+    fn take_back(&mut self, error: AnswerError, out: &mut Vec<Output>) {
         let mut tickets = Vec::new();
         while let Some(batch) = self.in_flight.pop_back() {
             for step in batch.undo.into_iter().rev() {
@@ -444,11 +489,10 @@ impl Controller {
             tickets.extend(batch.replies.into_iter().rev().map(|(ticket, _)| ticket));
         }
         self.next_offset = self.committed + 1;
-        self.role = Role::Standby;
         let replies = tickets.into_iter().rev();
         out.extend(replies.map(|ticket| Output::Reply {
             ticket,
-            answer: Err(AnswerError::not_controller()),
+            answer: Err(error),
         }));
     }
 
@@ -491,4 +535,34 @@ impl AnswerError {
             message: "Unable to perform excessively large batch operation.",
         }
     }
+
+    const fn unwritable() -> Self {
+        Self {
+            code: ErrorCode::InvalidRequest,
+            message: "The request holds a name or value that is too long for the metadata log.",
+        }
+    }
+
+    const fn refused(why: Refusal) -> Self {
+        match why {
+            Refusal::Full => Self {
+                code: ErrorCode::KafkaStorageError,
+                message: "The disk of the metadata log is full; nothing was changed. Try again \
+                          when there is room.",
+            },
+            Refusal::Invalid => Self {
+                code: ErrorCode::UnknownServerError,
+                message: "The metadata log does not take the change; nothing was changed.",
+            },
+        }
+    }
+}
+
+/// Whether one request may make so many records. Asked as they are made, so that a small request
+/// for much is given up early.
+fn check_count(records: &[MetadataRecord]) -> Result<(), AnswerError> {
+    if records.len() > MAX_RECORDS_PER_REQUEST {
+        return Err(AnswerError::too_large());
+    }
+    Ok(())
 }

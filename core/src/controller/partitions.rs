@@ -13,7 +13,7 @@ use ottla_wire::{ErrorCode, Str};
 use super::placement::{new_partition, place};
 use super::random::Seed;
 use super::request::{ApiError, Response, fields};
-use super::{Controller, Decision};
+use super::{AnswerError, Controller, Decision, check_count};
 use crate::metadata::{MetadataImage, PartitionImage};
 
 impl Controller {
@@ -21,7 +21,7 @@ impl Controller {
         &self,
         request: &CreatePartitionsRequest,
         mut seed: Seed,
-    ) -> Decision {
+    ) -> Result<Decision, AnswerError> {
         let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
         for topic in &request.topics {
             if !seen.insert(topic.name.as_str()) {
@@ -40,12 +40,8 @@ impl Controller {
             .filter(|t| !twice.contains(t.name.as_str()))
         {
             let outcome = self.add_partitions(topic, &mut seed);
-            results.push(result(
-                &topic.name,
-                outcome.map(|new| {
-                    records.extend(new);
-                }),
-            ));
+            results.push(result(&topic.name, outcome.map(|new| records.extend(new))));
+            check_count(&records)?;
         }
         if request.validate_only {
             records.clear();
@@ -54,10 +50,10 @@ impl Controller {
             results,
             ..Default::default()
         };
-        Decision {
+        Ok(Decision {
             records,
             response: Response::CreatePartitions(response),
-        }
+        })
     }
 
     fn add_partitions(

@@ -25,7 +25,7 @@ use ottla_wire::{Str, Uuid};
 use proptest::prelude::*;
 
 use super::*;
-use crate::metadata::{Endpoint, features};
+use crate::metadata::{Endpoint, ResourceType, features};
 
 /// A controller with its log: what is appended, and what of it is durable and published.
 struct Fixture {
@@ -978,6 +978,92 @@ fn nothing_is_answered_before_it_is_durable_and_a_failed_append_takes_all_back()
 }
 
 #[test]
+fn an_append_that_finds_no_room_takes_back_what_is_pending_and_the_controller_goes_on() {
+    let mut fixture = Fixture::leading();
+    let before = fixture.published.clone();
+    let create = |name| {
+        Request::CreateTopics(CreateTopicsRequest {
+            topics: vec![topic(name, 1)],
+            ..Default::default()
+        })
+    };
+    let waiting = [
+        fixture.start(create("a")),
+        fixture.start(create("b")),
+        fixture.start(Request::AllocateProducerIds { broker_id: 1 }),
+    ];
+    fixture.step(Input::AppendRefused { why: Refusal::Full });
+    fixture.appended.clear();
+    for ticket in waiting {
+        let answer = fixture.answers.remove(&ticket).unwrap();
+        assert_eq!(answer.unwrap_err().code, ErrorCode::KafkaStorageError);
+    }
+    assert_eq!(*fixture.controller.image(), before);
+    assert_eq!(fixture.published, before);
+    assert!(fixture.ask(create("b")).is_ok());
+    assert!(fixture.published.topic("b").is_some());
+}
+
+#[test]
+fn a_request_whose_records_do_not_fit_a_batch_or_cannot_be_written_is_refused_alone() {
+    let mut fixture = Fixture::leading();
+    let before = fixture.published.clone();
+    let alter = |count: usize, bytes: usize| {
+        let configs = (0..count).map(|number| AlterableConfig {
+            name: format!("unknown.{number}").into(),
+            value: Some("v".repeat(bytes).into()),
+            ..Default::default()
+        });
+        Request::IncrementalAlterConfigs(IncrementalAlterConfigsRequest {
+            resources: vec![AlterConfigsResource {
+                resource_type: ResourceType::Broker as i8,
+                configs: configs.collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        })
+    };
+    let too_much = fixture.ask(alter(600, 32_000)).unwrap_err();
+    assert_eq!(too_much.code, ErrorCode::PolicyViolation);
+    let too_long = fixture.ask(alter(1, 32_768)).unwrap_err();
+    assert_eq!(too_long.code, ErrorCode::InvalidRequest);
+    assert_eq!(*fixture.controller.image(), before);
+    assert!(fixture.ask(alter(200, 32_000)).is_ok());
+}
+
+#[test]
+fn a_request_for_too_many_partitions_is_given_up_before_they_are_made() {
+    let mut fixture = Fixture::leading();
+    // All of them would be ten million records.
+    let topics: Vec<_> = (0..1000).map(|n| topic(&format!("t{n}"), 10_000)).collect();
+    for validate_only in [false, true] {
+        let request = Request::CreateTopics(CreateTopicsRequest {
+            topics: topics.clone(),
+            validate_only,
+            ..Default::default()
+        });
+        let refused = fixture.ask(request).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::PolicyViolation);
+    }
+    for name in ["a", "b"] {
+        assert_eq!(fixture.create(topic(name, 1)).0, 0);
+    }
+    let grow = |name: &str| CreatePartitionsTopic {
+        name: name.into(),
+        count: 9_000,
+        assignments: None,
+        ..Default::default()
+    };
+    let request = Request::CreatePartitions(CreatePartitionsRequest {
+        topics: vec![grow("a"), grow("b")],
+        validate_only: true,
+        ..Default::default()
+    });
+    let refused = fixture.ask(request).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::PolicyViolation);
+}
+
+#[test]
 fn a_transaction_that_was_left_open_is_aborted_and_none_of_it_counts() {
     let mut controller = Controller::new(settings());
     let records = [
@@ -1079,6 +1165,7 @@ enum Action {
     },
     ProducerIds,
     Commit,
+    Refuse,
     Fail,
 }
 
@@ -1093,6 +1180,7 @@ fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(name, retention)| Action::Configure { name, retention }),
         1 => Just(Action::ProducerIds),
         3 => Just(Action::Commit),
+        1 => Just(Action::Refuse),
         1 => Just(Action::Fail),
     ]
 }
@@ -1180,7 +1268,7 @@ fn apply(action: &Action, model: &mut Model) -> Option<Request> {
             })
         }
         Action::ProducerIds => Request::AllocateProducerIds { broker_id: 1 },
-        Action::Commit | Action::Fail => return None,
+        Action::Commit | Action::Refuse | Action::Fail => return None,
     })
 }
 
@@ -1201,6 +1289,11 @@ proptest! {
                     fixture.appended.clear();
                     pending.clone_from(&committed);
                     fixture.become_leader();
+                }
+                None if matches!(action, Action::Refuse) => {
+                    fixture.step(Input::AppendRefused { why: Refusal::Full });
+                    fixture.appended.clear();
+                    pending.clone_from(&committed);
                 }
                 None => {
                     fixture.commit_all();

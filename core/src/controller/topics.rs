@@ -19,7 +19,7 @@ use super::partitions::manual_assignment;
 use super::placement::{new_partition, place};
 use super::random::Seed;
 use super::request::{ApiError, Response};
-use super::{Controller, Decision};
+use super::{AnswerError, Controller, Decision, check_count};
 use crate::config::{Entries, TOPIC_KEYS, Update};
 use crate::metadata::{PartitionImage, ResourceType};
 
@@ -33,7 +33,11 @@ struct NewTopic {
 }
 
 impl Controller {
-    pub(super) fn create_topics(&self, request: &CreateTopicsRequest, mut seed: Seed) -> Decision {
+    pub(super) fn create_topics(
+        &self,
+        request: &CreateTopicsRequest,
+        mut seed: Seed,
+    ) -> Result<Decision, AnswerError> {
         let mut times: BTreeMap<&str, usize> = BTreeMap::new();
         for topic in &request.topics {
             *times.entry(&topic.name).or_default() += 1;
@@ -47,6 +51,7 @@ impl Controller {
             match self.create_topic(topic, &mut seed) {
                 Ok(new) => {
                     records.extend(new.records);
+                    check_count(&records)?;
                     results.push(new.result);
                 }
                 Err(error) => results.push(refused(&topic.name, error)),
@@ -63,10 +68,10 @@ impl Controller {
             topics: results,
             ..Default::default()
         };
-        Decision {
+        Ok(Decision {
             records,
             response: Response::CreateTopics(response),
-        }
+        })
     }
 
     fn create_topic(&self, topic: &CreatableTopic, seed: &mut Seed) -> Result<NewTopic, ApiError> {

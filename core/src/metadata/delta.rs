@@ -71,6 +71,22 @@ impl MetadataDelta {
         change.partitions.extend(topic.partitions.keys());
     }
 
+    /// Marks one of a topic's partitions as changed.
+    pub fn mark_partition(&mut self, topic: &TopicImage, index: i32) {
+        let change = self.topic(topic.id, &topic.name);
+        change.partitions.insert(index);
+    }
+
+    /// Takes the mark from a partition; a topic without marked partitions is not changed.
+    pub fn unmark_partition(&mut self, topic_id: Uuid, index: i32) {
+        if let Some(change) = self.topics.get_mut(&topic_id) {
+            change.partitions.remove(&index);
+            if change.partitions.is_empty() {
+                self.topics.remove(&topic_id);
+            }
+        }
+    }
+
     /// Marks all that is in an image as changed: for one who has seen nothing of it yet.
     pub fn mark_all(&mut self, image: &MetadataImage) {
         for topic in image.topics() {

@@ -201,11 +201,7 @@ fn find<I: Io>(
     by_id: bool,
 ) -> Result<PartitionHandle<I>, ErrorCode> {
     let topic = topics::resolve(broker, &key.topic, key.topic_id, by_id)?;
-    let name = TopicPartition::new(topic, key.partition);
-    broker
-        .storage
-        .get(&name)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)
+    topics::held(broker, &TopicPartition::new(topic, key.partition))
 }
 
 /// Old clients cannot read what zstd compressed (KIP-110): as at Kafka the topic's configuration says

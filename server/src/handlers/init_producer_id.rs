@@ -45,7 +45,9 @@ pub async fn handle<I: Io>(
                 ?error,
                 "no producer id is to be had"
             );
-            refused(ErrorCode::CoordinatorNotAvailable)
+            // As Kafka tells that it has no block of ids at hand: every client tries again. With
+            // "no coordinator" some would look for one, and there is none for them.
+            refused(ErrorCode::CoordinatorLoadInProgress)
         }
     }
 }

@@ -203,10 +203,7 @@ fn take<I: Io>(
     acks: Acks,
 ) -> Result<BoxFuture<'static, Result<Appended, AppendError>>, Refusal> {
     let name = TopicPartition::new(topic, data.index);
-    let partition = broker
-        .storage
-        .get(&name)
-        .ok_or_else(|| Refusal::new(ErrorCode::UnknownTopicOrPartition, ""))?;
+    let partition = topics::held(broker, &name).map_err(|code| Refusal::new(code, ""))?;
     let records = data.records.unwrap_or_default();
     let records = prepare(&partition, context.api_version, records)?;
     Ok(partition.append(records, acks, Origin::Client).boxed())

@@ -19,9 +19,12 @@ pub(super) fn resolve<I: Io>(
     by_id: bool,
 ) -> Result<Arc<str>, ErrorCode> {
     if by_id {
-        return broker
-            .storage
-            .topic_name(id)
+        // A topic whose partitions could not be opened is in the image alone.
+        let known = broker.storage.topic_name(id).or_else(|| {
+            let image = broker.metadata.image();
+            image.topic_name(id).map(|name| Arc::from(name.as_str()))
+        });
+        return known
             .filter(|name| !is_metadata(name))
             .ok_or(ErrorCode::UnknownTopicId);
     }
@@ -38,11 +41,28 @@ pub(super) fn find<I: Io>(
     partition: i32,
 ) -> Result<PartitionHandle<I>, ErrorCode> {
     let topic = resolve(broker, topic, Uuid::ZERO, false)?;
-    let name = TopicPartition::new(topic, partition);
-    broker
-        .storage
-        .get(&name)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)
+    held(broker, &TopicPartition::new(topic, partition))
+}
+
+/// The partition of that name. One that this node should hold and does not could not be opened: its
+/// clients are to wait for it, not to forget it.
+pub(super) fn held<I: Io>(
+    broker: &Arc<Broker<I>>,
+    name: &TopicPartition,
+) -> Result<PartitionHandle<I>, ErrorCode> {
+    broker.storage.get(name).ok_or_else(|| {
+        let image = broker.metadata.image();
+        let known = image
+            .topic(&name.topic)
+            .and_then(|topic| topic.partition(name.partition));
+        match known {
+            None => ErrorCode::UnknownTopicOrPartition,
+            Some(known) if known.leader() == Some(broker.metadata.node_id()) => {
+                ErrorCode::KafkaStorageError
+            }
+            Some(_) => ErrorCode::NotLeaderOrFollower,
+        }
+    })
 }
 
 fn is_metadata(name: &str) -> bool {

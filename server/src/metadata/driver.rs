@@ -1,17 +1,20 @@
 //! The task that performs what the controller decides.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     future::Future,
     path::PathBuf,
     sync::{Arc, PoisonError, atomic::Ordering},
 };
 
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use ottla_core::{
-    controller::{AnswerError, Controller, Input, Output, Response, Seed},
+    controller::{AnswerError, Controller, Input, Output, Refusal, Response, Seed},
+    limits::METADATA_BATCH_BYTES_MAX,
     metadata::ReplayError,
     partition::Ticket,
+    time::Instant,
 };
 use ottla_io::{Disk, Io, Task};
 use ottla_wire::metadata::MetadataRecord;
@@ -51,7 +54,19 @@ pub(super) enum DriveError {
     },
 }
 
-type Appending = BoxFuture<'static, (Result<Appended, AppendError>, i64, u64)>;
+/// What became of an append.
+struct Done {
+    result: Result<Appended, AppendError>,
+    expected: i64,
+    bytes: u64,
+}
+
+/// A batch that is made and not yet given to the log.
+struct Batch {
+    base_offset: i64,
+    bytes: Bytes,
+}
+
 type Waiting = oneshot::Sender<Result<Response, AnswerError>>;
 
 pub(super) struct Driver<I: Io> {
@@ -61,7 +76,12 @@ pub(super) struct Driver<I: Io> {
     pub(super) publisher: Publisher<I>,
     pub(super) folder: PathBuf,
     pub(super) last_timestamp: i64,
-    appends: FuturesOrdered<Appending>,
+    /// The one append under way. The batches that are made meanwhile wait, and go together: none may
+    /// be in the log that rests on one which the log refused.
+    appending: Option<BoxFuture<'static, Done>>,
+    batches: VecDeque<Batch>,
+    /// The log refused the last append: said once, not for every request.
+    is_refusing: bool,
     waiting: BTreeMap<Ticket, Waiting>,
     next_ticket: u64,
     snapshot: Option<Task<Result<SnapshotId, SnapshotError>>>,
@@ -85,7 +105,9 @@ impl<I: Io> Driver<I> {
             publisher,
             folder,
             last_timestamp,
-            appends: FuturesOrdered::new(),
+            appending: None,
+            batches: VecDeque::new(),
+            is_refusing: false,
             waiting: BTreeMap::new(),
             next_ticket: 0,
             snapshot: None,
@@ -93,12 +115,16 @@ impl<I: Io> Driver<I> {
         }
     }
 
-    /// Performs an input and everything that follows from it, to the end. Only for the start,
-    /// when nobody else asks.
+    /// Performs an input and everything that follows from it, to the end. Only for the start, when
+    /// nobody else asks: a node that cannot write its own first records cannot go on.
     pub(super) async fn settle(&mut self, input: Input) -> Result<(), DriveError> {
         self.step(input).await?;
-        while let Some((result, expected, bytes)) = self.appends.next().await {
-            self.appended(result, expected, bytes).await?;
+        while let Some(appending) = &mut self.appending {
+            let done = appending.await;
+            if let Err(error) = done.result {
+                return Err(error.into());
+            }
+            self.appended(done).await?;
         }
         Ok(())
     }
@@ -118,13 +144,22 @@ impl<I: Io> Driver<I> {
 
     /// Opens this node's partitions; from now on they follow every change.
     pub(super) async fn go_live(&mut self) {
-        self.publisher.apply_all(&self.shared.image).await;
+        self.publisher.apply_all(&self.io, &self.shared.image).await;
         self.is_live = true;
     }
 
     /// Serves requests until there is nobody left who could ask, or the log fails.
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Asked>) {
-        if let Err(error) = self.serve(&mut requests).await {
+        let mut guard = EndGuard {
+            shared: Arc::clone(&self.shared),
+            is_ended: false,
+        };
+        self.run_to_end(&mut requests).await;
+        guard.is_ended = true;
+    }
+
+    async fn run_to_end(&mut self, requests: &mut mpsc::Receiver<Asked>) {
+        if let Err(error) = self.serve(requests).await {
             tracing::error!(%error, "the metadata cannot be changed any more");
             let mut out = Vec::new();
             let _ = self
@@ -147,13 +182,11 @@ impl<I: Io> Driver<I> {
 
     async fn serve(&mut self, requests: &mut mpsc::Receiver<Asked>) -> Result<(), DriveError> {
         loop {
-            let timer = self
-                .controller
-                .next_timer()
-                .map(|(at, _)| self.io.sleep_until(at));
-            let timer = async {
-                match timer {
-                    Some(sleep) => sleep.await,
+            let timer = self.sleep_until(self.controller.next_timer().map(|(at, _)| at));
+            let reopen = self.sleep_until(self.publisher.next_reopen());
+            let appending = async {
+                match &mut self.appending {
+                    Some(appending) => appending.await,
                     None => std::future::pending().await,
                 }
             };
@@ -165,9 +198,7 @@ impl<I: Io> Driver<I> {
             };
             tokio::select! {
                 biased;
-                Some((result, expected, bytes)) = self.appends.next(), if !self.appends.is_empty() => {
-                    self.appended(result, expected, bytes).await?;
-                }
+                done = appending => self.appended(done).await?,
                 asked = requests.recv() => {
                     let Some((request, sender)) = asked else { return Ok(()) };
                     let input = self.request(request, sender);
@@ -178,7 +209,27 @@ impl<I: Io> Driver<I> {
                     self.snapshot_done(outcome.ok()).await?;
                 }
                 () = timer => self.step(Input::Timer).await?,
+                () = reopen => self.reopen().await,
             }
+        }
+    }
+
+    /// Completes at `at`; never for none.
+    fn sleep_until(&self, at: Option<Instant>) -> impl Future<Output = ()> + Send + use<I> {
+        let io = self.io.clone();
+        async move {
+            match at {
+                Some(at) => io.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Tries again to open what could not be opened, and tells of what is open now.
+    async fn reopen(&mut self) {
+        let delta = self.publisher.reopen(&self.io, &self.shared.image).await;
+        if !delta.is_empty() {
+            self.shared.tell_followers(&delta);
         }
     }
 
@@ -194,13 +245,18 @@ impl<I: Io> Driver<I> {
         }
     }
 
-    async fn appended(
-        &mut self,
-        result: Result<Appended, AppendError>,
-        expected: i64,
-        bytes: u64,
-    ) -> Result<(), DriveError> {
-        let appended = result?;
+    async fn appended(&mut self, done: Done) -> Result<(), DriveError> {
+        self.appending = None;
+        let Done {
+            result,
+            expected,
+            bytes,
+        } = done;
+        let appended = match result {
+            Ok(appended) => appended,
+            Err(error) => return self.refused(error).await,
+        };
+        self.is_refusing = false;
         if appended.base_offset != expected {
             return Err(DriveError::Offset {
                 expected,
@@ -209,6 +265,20 @@ impl<I: Io> Driver<I> {
         }
         let last_offset = appended.last_offset;
         self.step(Input::Committed { last_offset, bytes }).await
+    }
+
+    /// The log took nothing of an append. What waits behind it rests on it, so it goes as well.
+    async fn refused(&mut self, error: AppendError) -> Result<(), DriveError> {
+        let why = match error {
+            AppendError::Full => Refusal::Full,
+            AppendError::Batch(_) | AppendError::Log(_) => Refusal::Invalid,
+            error => return Err(error.into()),
+        };
+        if !std::mem::replace(&mut self.is_refusing, true) {
+            tracing::error!(%error, "changes of the metadata are refused");
+        }
+        self.batches.clear();
+        self.step(Input::AppendRefused { why }).await
     }
 
     async fn step(&mut self, input: Input) -> Result<(), DriveError> {
@@ -232,20 +302,45 @@ impl<I: Io> Driver<I> {
                 }
             }
         }
+        self.start_append();
         Ok(())
     }
 
     fn append(&mut self, base_offset: i64, records: &[MetadataRecord]) -> Result<(), DriveError> {
         let now = self.io.now().wall.0;
         let version = self.controller.image().metadata_version();
-        let batch = encode_batch(records, version, base_offset, self.shared.epoch, now)?;
-        let bytes = batch.len() as u64;
+        let bytes = encode_batch(records, version, base_offset, self.shared.epoch, now)?;
         self.last_timestamp = self.last_timestamp.max(now);
-        let appending = self.shared.log.append(batch, Acks::All, Origin::RaftLeader);
-        self.appends.push_back(Box::pin(
-            async move { (appending.await, base_offset, bytes) },
-        ));
+        self.batches.push_back(Batch { base_offset, bytes });
         Ok(())
+    }
+
+    /// Gives the log the batches that wait, as many as one append may hold, if nothing is under way.
+    fn start_append(&mut self) {
+        if self.appending.is_some() {
+            return;
+        }
+        let Some(first) = self.batches.pop_front() else {
+            return;
+        };
+        let expected = first.base_offset;
+        let mut all = BytesMut::from(first.bytes);
+        while let Some(next) = self
+            .batches
+            .pop_front_if(|next| all.len() + next.bytes.len() <= METADATA_BATCH_BYTES_MAX)
+        {
+            all.extend_from_slice(&next.bytes);
+        }
+        let bytes = all.len() as u64;
+        let log = &self.shared.log;
+        let appending = log.append(all.freeze(), Acks::All, Origin::RaftLeader);
+        self.appending = Some(Box::pin(async move {
+            Done {
+                result: appending.await,
+                expected,
+                bytes,
+            }
+        }));
     }
 
     async fn publish(
@@ -258,7 +353,9 @@ impl<I: Io> Driver<I> {
             .replay(&self.shared.image, records, last_offset)?;
         self.shared.applied.store(last_offset, Ordering::Release);
         if self.is_live && !delta.is_empty() {
-            self.publisher.apply(&self.shared.image, &delta).await;
+            self.publisher
+                .apply(&self.io, &self.shared.image, &delta)
+                .await;
             self.shared.tell_followers(&delta);
             // Nobody subscribed is fine.
             let _ = self.shared.published.send(Arc::new(Published {
@@ -327,6 +424,22 @@ impl<I: Io> Driver<I> {
             self.folder.clone(),
             Arc::clone(&self.shared),
         )
+    }
+}
+
+/// Says that the metadata failed if its task ends without having said why: a fault of ours, after
+/// which no change would ever be answered.
+struct EndGuard<I: Io> {
+    shared: Arc<Shared<I>>,
+    is_ended: bool,
+}
+
+impl<I: Io> Drop for EndGuard<I> {
+    fn drop(&mut self) {
+        if !self.is_ended {
+            let why = "the metadata's task ended unexpectedly";
+            self.shared.failed.send_replace(Some(why.into()));
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Loading what a metadata directory holds: the newest snapshot, then the log after it.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use ottla_core::{
@@ -14,7 +17,7 @@ use ottla_wire::{metadata::MetadataRecord, raft::VotersRecord, records::ControlR
 use super::{
     format::BOOTSTRAP,
     records::{DecodeBatchError, LogRecord, decode_batches},
-    snapshot::{SnapshotId, list_snapshots},
+    snapshot::{PART_SUFFIX, SnapshotId, list_snapshots},
 };
 use crate::storage::{Isolation, PartitionHandle, ReadError};
 
@@ -55,6 +58,23 @@ pub enum LoadError {
     NoFooter {
         /// The file.
         path: PathBuf,
+    },
+    /// The log ends before the end of the newest snapshot: what was written after it would be lost in
+    /// the same offsets.
+    #[error("the log ends at {log_end}, the snapshot at {snapshot_end}")]
+    Short {
+        /// Where the log ends.
+        log_end: i64,
+        /// Where the snapshot ends.
+        snapshot_end: i64,
+    },
+    /// The log gives nothing below its end.
+    #[error("the log gives nothing at {offset}, below its end at {log_end}")]
+    Unreadable {
+        /// Where it was read.
+        offset: i64,
+        /// Where it ends.
+        log_end: i64,
     },
     /// The log begins after the end of the newest snapshot.
     #[error("the log begins at {log_start}, the newest snapshot ends at {snapshot_end}")]
@@ -154,28 +174,68 @@ fn feed(
     Ok(footer)
 }
 
-/// Replays the newest snapshot of `folder`, if there is one.
+/// Replays the newest snapshot of `folder` that is sound, if there is one, onto a controller that
+/// `new` makes. One that is damaged is passed over with a warning: an older one is kept for that.
 pub(super) async fn load_snapshot<I: Io>(
     io: &I,
     folder: PathBuf,
+    new: impl Fn() -> Controller,
+) -> Result<(Controller, Loaded), LoadError> {
+    remove_parts(io, &folder).await;
+    let found = list_snapshots(io.disk(), &folder).await;
+    let found = found.map_err(|source| LoadError::Io {
+        path: folder.clone(),
+        source,
+    })?;
+    let mut newest_error = None;
+    for &id in found.iter().rev() {
+        let (mut controller, mut loaded) = (new(), Loaded::default());
+        let path = folder.join(id.file_name());
+        match replay_snapshot(io, path, id, &mut controller, &mut loaded).await {
+            Ok(()) => return Ok((controller, loaded)),
+            // The disk may give it another time.
+            Err(error @ LoadError::Io { .. }) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "a damaged metadata snapshot is passed over");
+                newest_error.get_or_insert(error);
+            }
+        }
+    }
+    match newest_error {
+        Some(error) => Err(error),
+        None => Ok((new(), Loaded::default())),
+    }
+}
+
+/// Removes snapshots that were not written to their end.
+async fn remove_parts<I: Io>(io: &I, folder: &Path) {
+    let Ok(entries) = io.disk().list(folder).await else {
+        return;
+    };
+    for entry in entries {
+        let part = entry.name.strip_suffix(PART_SUFFIX);
+        if part.and_then(SnapshotId::parse).is_none() {
+            continue;
+        }
+        let path = folder.join(&entry.name);
+        if let Err(error) = io.disk().remove_file(&path).await {
+            tracing::warn!(path = %path.display(), %error, "an unfinished snapshot cannot be removed");
+        }
+    }
+}
+
+async fn replay_snapshot<I: Io>(
+    io: &I,
+    path: PathBuf,
+    id: SnapshotId,
     controller: &mut Controller,
     loaded: &mut Loaded,
 ) -> Result<(), LoadError> {
-    let fail = |path: &PathBuf, source| LoadError::Io {
+    let bytes = io.disk().read(&path).await;
+    let bytes = bytes.map_err(|source| LoadError::Io {
         path: path.clone(),
         source,
-    };
-    let found = list_snapshots(io.disk(), &folder).await;
-    let found = found.map_err(|source| fail(&folder, source))?;
-    let Some(&id) = found.last() else {
-        return Ok(());
-    };
-    let path = folder.join(id.file_name());
-    let bytes = io
-        .disk()
-        .read(&path)
-        .await
-        .map_err(|source| fail(&path, source))?;
+    })?;
     let footer = feed(controller, loaded, bytes, Some(id), 0).map_err(|s| s.at(path.clone()))?;
     if !footer {
         return Err(LoadError::NoFooter { path });
@@ -200,11 +260,20 @@ pub(super) async fn load_log<I: Io>(
             snapshot_end: loaded.next_offset,
         });
     }
+    if log_end < loaded.next_offset {
+        return Err(LoadError::Short {
+            log_end,
+            snapshot_end: loaded.next_offset,
+        });
+    }
     while loaded.next_offset < log_end {
         let from = loaded.next_offset;
         let bytes = log.read_from(from, READ_BYTES, Isolation::LogEnd).await?;
         if bytes.is_empty() {
-            break;
+            return Err(LoadError::Unreadable {
+                offset: from,
+                log_end,
+            });
         }
         feed(controller, loaded, bytes, None, from).map_err(|stop| stop.at(folder.clone()))?;
     }

@@ -78,6 +78,8 @@ pub struct MetadataSettings {
     pub controller: ControllerEndpoint,
     /// Whether `controller.quorum.voters` makes the quorum a static one.
     pub is_static_quorum: bool,
+    /// The ids of the voters that it names.
+    pub configured_voters: Vec<i32>,
     /// `metadata.log.max.record.bytes.between.snapshots`.
     pub max_bytes_between_snapshots: u64,
     /// `metadata.log.max.snapshot.interval.ms`; `None` for no limit.
@@ -118,6 +120,12 @@ impl MetadataSettings {
                 port: controller.map_or(9093, |l| l.port),
             },
             is_static_quorum: !config.get_list("controller.quorum.voters").is_empty(),
+            // `ID@HOST:PORT,..`
+            configured_voters: config
+                .get_list("controller.quorum.voters")
+                .iter()
+                .filter_map(|voter| voter.split('@').next()?.trim().parse().ok())
+                .collect(),
             max_bytes_between_snapshots: config
                 .get_i64("metadata.log.max.record.bytes.between.snapshots")
                 .max(1)

@@ -1,14 +1,20 @@
 //! Acting on what was committed: partitions are opened, deleted and configured before anyone is
 //! told that the change is done, so that a client's next request finds it.
 
-use std::sync::{PoisonError, RwLock};
+use std::{
+    collections::BTreeSet,
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use ottla_core::{
     config::Layers,
+    limits::{PARTITION_REOPEN_DELAY_MAX, PARTITION_REOPEN_DELAY_MIN},
     metadata::{
         ConfigResource, MetadataDelta, MetadataImage, ReplayError, ResourceType, TransactionBuffer,
     },
+    time::Instant,
 };
 use ottla_io::Io;
 use ottla_wire::{Uuid, metadata::MetadataRecord};
@@ -42,9 +48,54 @@ pub(super) struct Publisher<I: Io> {
     pub(super) storage: Storage<I>,
     pub(super) settings: std::sync::Arc<MetadataSettings>,
     pub(super) transactions: TransactionBuffer,
+    unopened: Unopened,
+}
+
+/// Partitions of this node that could not be opened, as on a full disk, and when they are next tried.
+#[derive(Debug, Default)]
+struct Unopened {
+    names: BTreeSet<(Uuid, i32)>,
+    next: Option<(Instant, Duration)>,
 }
 
 impl<I: Io> Publisher<I> {
+    pub(super) fn new(storage: Storage<I>, settings: std::sync::Arc<MetadataSettings>) -> Self {
+        Self {
+            storage,
+            settings,
+            transactions: TransactionBuffer::default(),
+            unopened: Unopened::default(),
+        }
+    }
+
+    /// When [`Publisher::reopen`] is next wanted.
+    pub(super) fn next_reopen(&self) -> Option<Instant> {
+        self.unopened.next.map(|(at, _)| at)
+    }
+
+    /// Tries again to open what could not be opened, and gives what is open now.
+    pub(super) async fn reopen(&mut self, io: &I, image: &RwLock<MetadataImage>) -> MetadataDelta {
+        let waited = self.unopened.next.take().map(|(_, delay)| delay);
+        let mut delta = MetadataDelta::default();
+        {
+            let image = image.read().unwrap_or_else(PoisonError::into_inner);
+            for (id, index) in std::mem::take(&mut self.unopened.names) {
+                if let Some(topic) = image.topic_by_id(id) {
+                    delta.mark_partition(topic, index);
+                }
+            }
+        }
+        self.apply(io, image, &delta).await;
+        if let (Some((at, delay)), Some(waited)) = (&mut self.unopened.next, waited) {
+            *delay = (waited * 2).min(PARTITION_REOPEN_DELAY_MAX);
+            *at = io.now().monotonic.after(*delay);
+        }
+        for (id, index) in &self.unopened.names {
+            delta.unmark_partition(*id, *index);
+        }
+        delta
+    }
+
     /// Replays committed records onto the image and says what they changed.
     pub(super) fn replay(
         &mut self,
@@ -64,19 +115,35 @@ impl<I: Io> Publisher<I> {
     }
 
     /// Opens, deletes and configures this node's partitions as the change says. What fails is
-    /// logged: the partition is then offline, which its clients are told.
-    pub(super) async fn apply(&self, image: &RwLock<MetadataImage>, delta: &MetadataDelta) {
+    /// logged: the partition is then offline, which its clients are told, and tried again later.
+    pub(super) async fn apply(
+        &mut self,
+        io: &I,
+        image: &RwLock<MetadataImage>,
+        delta: &MetadataDelta,
+    ) {
         let actions = {
             let image = image.read().unwrap_or_else(PoisonError::into_inner);
             self.actions(&image, delta)
         };
-        futures_util::stream::iter(actions)
-            .for_each_concurrent(OPEN_AT_ONCE, |action| self.act(action))
+        let this = &*self;
+        let unopened: Vec<(Uuid, i32)> = futures_util::stream::iter(actions)
+            .map(|action| this.act(action))
+            .buffer_unordered(OPEN_AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect()
             .await;
+        if unopened.is_empty() {
+            return;
+        }
+        self.unopened.names.extend(unopened);
+        let delay = PARTITION_REOPEN_DELAY_MIN;
+        let soon = (io.now().monotonic.after(delay), delay);
+        self.unopened.next.get_or_insert(soon);
     }
 
     /// What brings a node that just started in step with its image.
-    pub(super) async fn apply_all(&self, image: &RwLock<MetadataImage>) {
+    pub(super) async fn apply_all(&mut self, io: &I, image: &RwLock<MetadataImage>) {
         let mut delta = MetadataDelta::default();
         {
             let image = image.read().unwrap_or_else(PoisonError::into_inner);
@@ -84,7 +151,7 @@ impl<I: Io> Publisher<I> {
                 delta.mark_topic(topic);
             }
         }
-        self.apply(image, &delta).await;
+        self.apply(io, image, &delta).await;
     }
 
     fn actions(&self, image: &MetadataImage, delta: &MetadataDelta) -> Vec<Action> {
@@ -159,7 +226,8 @@ impl<I: Io> Publisher<I> {
         partition_config(&layers, image.topic_configs(topic))
     }
 
-    async fn act(&self, action: Action) {
+    /// Performs one change. Gives a partition that could not be opened.
+    async fn act(&self, action: Action) -> Option<(Uuid, i32)> {
         match action {
             Action::Open {
                 name,
@@ -169,6 +237,7 @@ impl<I: Io> Publisher<I> {
             } => {
                 if let Err(error) = self.open(&name, topic_id, epoch, config).await {
                     tracing::error!(partition = %name, %error, "a partition cannot be opened");
+                    return Some((topic_id, name.partition));
                 }
             }
             Action::Delete { name } => {
@@ -180,6 +249,7 @@ impl<I: Io> Publisher<I> {
                 self.storage.set_config(&name, config);
             }
         }
+        None
     }
 
     /// A folder of the same name but of another topic was left by a deletion that a crash cut

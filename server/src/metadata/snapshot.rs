@@ -22,6 +22,8 @@ use super::records::{EncodeBatchError, encode_batch, encode_control};
 
 /// The end of a snapshot's name.
 const SUFFIX: &str = ".checkpoint";
+/// The end of the name of one that is being written.
+pub(super) const PART_SUFFIX: &str = ".part";
 /// How many records go into one batch of a snapshot.
 const RECORDS_PER_BATCH: usize = 4096;
 
@@ -129,7 +131,7 @@ pub(super) async fn write_snapshot<D: Disk>(
 ) -> Result<(), SnapshotError> {
     let batches = encode_snapshot(contents, epoch, now)?;
     let mut part = path.as_os_str().to_owned();
-    part.push(".part");
+    part.push(PART_SUFFIX);
     let part = PathBuf::from(part);
     let write = async {
         let file = disk.open(&part, OpenMode::Create).await?;
@@ -147,7 +149,12 @@ pub(super) async fn write_snapshot<D: Disk>(
             None => Ok(()),
         }
     };
-    write.await.map_err(|source| SnapshotError::Io {
+    let written = write.await;
+    if written.is_err() {
+        // On a full disk what is there of it would only take room. It may not be there at all.
+        let _ = disk.remove_file(&part).await;
+    }
+    written.map_err(|source| SnapshotError::Io {
         path: path.to_owned(),
         source,
     })

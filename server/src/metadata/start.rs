@@ -12,7 +12,6 @@ use ottla_core::{
         SelfRegistration, broker_features,
     },
     log::checkpoint,
-    metadata::TransactionBuffer,
 };
 use ottla_io::{Disk, Io};
 use ottla_wire::{
@@ -21,7 +20,6 @@ use ottla_wire::{
         RegisterControllerRecord,
         register_controller_record::{ControllerEndpoint as Reached, ControllerFeature},
     },
-    raft::VotersRecord,
 };
 use tokio::sync::{Mutex, broadcast, mpsc, watch};
 
@@ -105,6 +103,7 @@ impl<I: Io> Metadata<I> {
         storage: Storage<I>,
     ) -> Result<Self, StartError> {
         let settings = Arc::new(settings);
+        check_alone(settings.node_id, settings.configured_voters.clone())?;
         let folder = settings.metadata_log_dir.join(METADATA_FOLDER);
         let directory_id = directory_id(&io, settings.metadata_log_dir.clone()).await?;
         format(&io, &settings, directory_id).await?;
@@ -117,17 +116,19 @@ impl<I: Io> Metadata<I> {
             .create(name.clone(), id, config, known_epoch)
             .await?;
 
-        let mut controller = Controller::new(ControllerSettings {
-            node_id: settings.node_id,
-            file: settings.file.clone(),
-            max_bytes_between_snapshots: settings.max_bytes_between_snapshots,
-            max_snapshot_interval: settings.max_snapshot_interval,
-        });
-        let mut loaded = Loaded::default();
-        load_snapshot(&io, folder.clone(), &mut controller, &mut loaded).await?;
+        let new_controller = || {
+            Controller::new(ControllerSettings {
+                node_id: settings.node_id,
+                file: settings.file.clone(),
+                max_bytes_between_snapshots: settings.max_bytes_between_snapshots,
+                max_snapshot_interval: settings.max_snapshot_interval,
+            })
+        };
+        let (mut controller, mut loaded) =
+            load_snapshot(&io, folder.clone(), new_controller).await?;
         load_log(&log, folder.clone(), &mut controller, &mut loaded).await?;
         let bootstrap = load_bootstrap(&io, &settings.metadata_log_dir).await?;
-        check_alone(settings.node_id, loaded.voters.as_ref(), state.as_ref())?;
+        check_alone(settings.node_id, known_voters(&loaded, state.as_ref()))?;
 
         let epoch = known_epoch.max(loaded.epoch) + 1;
         lead(
@@ -161,11 +162,7 @@ impl<I: Io> Metadata<I> {
             }),
             settings: Arc::clone(&settings),
         });
-        let publisher = Publisher {
-            storage,
-            settings: Arc::clone(&settings),
-            transactions: TransactionBuffer::default(),
-        };
+        let publisher = Publisher::new(storage, Arc::clone(&settings));
         let mut driver = Driver::new(
             io.clone(),
             Arc::clone(&shared),
@@ -229,16 +226,17 @@ async fn read_quorum_state<I: Io>(
     state.map_err(|source| StartError::Io { path, source })
 }
 
-fn check_alone(
-    node_id: i32,
-    voters: Option<&VotersRecord>,
-    state: Option<&QuorumState>,
-) -> Result<(), StartError> {
-    let voters: Vec<i32> = match (voters, state) {
+/// The voters that the metadata directory names.
+fn known_voters(loaded: &Loaded, state: Option<&QuorumState>) -> Vec<i32> {
+    match (&loaded.voters, state) {
         (Some(voters), _) => voters.voters.iter().map(|v| v.voter_id).collect(),
         (None, Some(state)) => state.voters().collect(),
         (None, None) => Vec::new(),
-    };
+    }
+}
+
+/// Refuses a quorum with other members than this node.
+fn check_alone(node_id: i32, voters: Vec<i32>) -> Result<(), StartError> {
     if voters.iter().any(|voter| *voter != node_id) {
         return Err(StartError::NotAlone { node_id, voters });
     }

@@ -201,6 +201,85 @@ fn a_start_from_a_snapshot_gives_the_same_image_as_one_from_the_log() {
 }
 
 #[test]
+fn a_damaged_newest_snapshot_is_passed_over_for_the_one_before_it() {
+    run(|io, folder| async move {
+        let few = "metadata.log.max.record.bytes.between.snapshots=500";
+        let config = config(&folder, &[few]);
+        let node = start(&io, &config).await;
+        let metadata = folder.join("data").join(METADATA_FOLDER);
+        let mut topics = 0;
+        while list_snapshots(io.disk(), &metadata).await.unwrap().len() < 2 {
+            assert_eq!(node.create(&format!("topic-{topics}"), 2, &[]).await, 0);
+            topics += 1;
+        }
+        node.stop().await;
+        let newest = *list_snapshots(io.disk(), &metadata)
+            .await
+            .unwrap()
+            .last()
+            .unwrap();
+        let path = metadata.join(newest.file_name());
+        let whole = io.disk().read(&path).await.unwrap();
+        let mut bytes = whole.to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0xff;
+        io.disk().replace(&path, bytes.into()).await.unwrap();
+        let part = metadata.join(format!("{}.part", newest.file_name()));
+        io.disk().replace(&part, whole).await.unwrap();
+
+        let node = start(&io, &config).await;
+        assert_eq!(node.metadata.image().topics().count(), topics);
+        assert!(io.disk().metadata(&part).await.is_err());
+        node.stop().await;
+    });
+}
+
+#[test]
+fn a_partition_that_cannot_be_opened_is_opened_once_the_disk_allows_it() {
+    run(|io, folder| async move {
+        let node = start(&io, &config(&folder, &[])).await;
+        let (sender, mut told) = mpsc::unbounded_channel();
+        node.metadata.follow(move |_, delta| {
+            for (_, change) in delta.changed_topics() {
+                let _ = sender.send((change.name.clone(), change.partitions.clone()));
+            }
+        });
+        // A file where the folder should be.
+        let blocked = folder.join("data").join("t-1");
+        let file = bytes::Bytes::from_static(b"x");
+        io.disk().replace(&blocked, file).await.unwrap();
+        assert_eq!(node.create("t", 2, &[]).await, 0);
+        assert!(node.holds("t", 0) && !node.holds("t", 1));
+        told.recv().await.unwrap();
+        io.disk().remove_file(&blocked).await.unwrap();
+        let (name, partitions) = told.recv().await.unwrap();
+        assert_eq!((name.as_str(), partitions), ("t", [1].into()));
+        assert!(node.holds("t", 1));
+        node.stop().await;
+    });
+}
+
+#[test]
+fn a_quorum_that_is_configured_elsewhere_is_refused_before_anything_is_written() {
+    run(|io, folder| async move {
+        let config = config(&folder, &[]);
+        let settings = StorageSettings::new(1, config.log_dirs.clone());
+        let storage = Storage::open(io.clone(), settings).await.unwrap();
+        let settings = MetadataSettings {
+            configured_voters: vec![1, 2],
+            ..MetadataSettings::new(&config)
+        };
+        let refused = Metadata::start(io.clone(), settings, storage).await.err();
+        assert_eq!(
+            refused.unwrap().to_string(),
+            "the metadata quorum has the voters [1, 2]; this version runs a quorum of one, node 1"
+        );
+        let metadata = folder.join("data").join(METADATA_FOLDER);
+        assert!(io.disk().metadata(&metadata).await.is_err());
+    });
+}
+
+#[test]
 fn a_quorum_with_other_voters_is_not_led() {
     run(|io, folder| async move {
         let first = config(&folder, &[]);

@@ -10,7 +10,11 @@ use ottla_client::{
 use ottla_io::real::{self, RealIo};
 use ottla_wire::{
     messages::{
-        ApiKey, ApiVersionsRequest, MetadataRequest, ProduceRequest,
+        ApiKey, ApiVersionsRequest, CreateTopicsRequest, IncrementalAlterConfigsRequest,
+        MetadataRequest, ProduceRequest,
+        create_topics_request::CreatableTopic,
+        incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
+        metadata_request::MetadataRequestTopic,
         produce_request::{PartitionProduceData, TopicProduceData},
     },
     records::{BatchBuilder, crc32c},
@@ -367,6 +371,71 @@ fn bad_topic_names_are_refused_with_a_reason_and_touch_nothing_outside() {
         assert_eq!(code, ErrorCode::InvalidTopicException, "{name:?}");
     }
     assert_eq!(listed(), before);
+}
+
+#[test]
+fn a_change_that_the_metadata_log_cannot_hold_is_refused_and_the_broker_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = started(&folder, &[]);
+    let alter = |count: usize, bytes: usize| {
+        let config = |number| AlterableConfig {
+            name: format!("unknown.{number}").into(),
+            value: Some("v".repeat(bytes).into()),
+            ..Default::default()
+        };
+        let request = IncrementalAlterConfigsRequest {
+            resources: vec![AlterConfigsResource {
+                // The default of all brokers.
+                resource_type: 4,
+                configs: (0..count).map(config).collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let response = Raw::connect(broker.port).call(1, &request);
+        ErrorCode::from(response.responses[0].error_code)
+    };
+    assert_eq!(alter(600, 32_000), ErrorCode::PolicyViolation);
+    assert_eq!(alter(1, 10), ErrorCode::None);
+    // Ten million partitions, asked for in a few bytes.
+    let topics: Vec<CreatableTopic> = (0..1000)
+        .map(|number| CreatableTopic {
+            name: format!("t{number}").into(),
+            num_partitions: 10_000,
+            replication_factor: -1,
+            ..Default::default()
+        })
+        .collect();
+    let request = CreateTopicsRequest {
+        topics,
+        validate_only: true,
+        timeout_ms: 1000,
+        ..Default::default()
+    };
+    let response = Raw::connect(broker.port).call(7, &request);
+    let code = ErrorCode::from(response.topics[0].error_code);
+    assert_eq!(code, ErrorCode::PolicyViolation);
+    serves(&broker);
+    assert!(broker.terminate().success());
+}
+
+#[test]
+fn a_topic_that_is_asked_for_twice_is_created_and_answered_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = started(&folder, &[]);
+    let topic = || MetadataRequestTopic {
+        name: Some("twice".into()),
+        ..Default::default()
+    };
+    let request = MetadataRequest {
+        topics: Some(vec![topic(), topic()]),
+        allow_auto_topic_creation: true,
+        ..Default::default()
+    };
+    let response = Raw::connect(broker.port).call(12, &request);
+    assert_eq!(response.topics.len(), 1);
+    assert_eq!(response.topics[0].error_code, 0);
+    assert!(broker.terminate().success());
 }
 
 #[test]

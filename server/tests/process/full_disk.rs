@@ -14,7 +14,7 @@ use std::{
 
 use ottla_client::{
     ErrorCode,
-    admin::{Admin, NewTopic},
+    admin::{Admin, AdminError, NewTopic},
     consumer::{AutoOffsetReset, Consumer, ConsumerConfig},
 };
 use ottla_client::{
@@ -23,7 +23,12 @@ use ottla_client::{
 };
 use ottla_io::real::{self, RealIo};
 
-use crate::broker::{Process, arguments, binary, free_port, piped};
+use ottla_wire::messages::InitProducerIdRequest;
+
+use crate::{
+    broker::{Process, arguments, binary, free_port, piped},
+    raw::Raw,
+};
 
 const TOPIC: &str = "full";
 const DISK: &str = "size=48m";
@@ -65,11 +70,10 @@ fn fill(ballast: &Path) {
     }
 }
 
-fn producer(io: &RealIo, address: &str) -> Producer<RealIo> {
-    // A refusal is to be seen, not tried again for two minutes.
+fn producer(io: &RealIo, address: &str, patience: Duration) -> Producer<RealIo> {
     let config = ProducerConfig {
         idempotent: false,
-        delivery_timeout: Duration::from_secs(2),
+        delivery_timeout: patience,
         ..ProducerConfig::default()
     };
     Producer::builder(io.clone(), [address])
@@ -84,6 +88,48 @@ fn refusal(failure: &SendFailure) -> Option<ErrorCode> {
         SendFailure::Broker(error) => Some(error.code),
         SendFailure::TimedOut { last: Some(last) } => refusal(last),
         _ => None,
+    }
+}
+
+/// Fills the last page of the metadata log, which may have room: topics are created until one is
+/// refused, then producers are until one is. Gives the topics that were acknowledged; there is no room
+/// for their folders.
+async fn metadata_is_refused(admin: &Admin<RealIo>, port: u16, round: usize) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for number in 0.. {
+        let name = format!("unopened-{round}-{number}");
+        match admin.create_topic(NewTopic::new(name.as_str(), 1, 1)).await {
+            Ok(_) => acknowledged.push(name),
+            Err(AdminError::Broker(error)) => {
+                assert_eq!(error.code, ErrorCode::KafkaStorageError);
+                break;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let mut raw = Raw::connect(port);
+    // A block of a thousand ids may be at hand.
+    let refused = loop {
+        if let Err(code) = init_producer_id(&mut raw) {
+            break code;
+        }
+    };
+    assert_eq!(refused, ErrorCode::CoordinatorLoadInProgress);
+    acknowledged
+}
+
+fn init_producer_id(raw: &mut Raw) -> Result<i64, ErrorCode> {
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: i32::MAX,
+        producer_id: -1,
+        producer_epoch: -1,
+        ..Default::default()
+    };
+    let answer = raw.call(4, &request);
+    match ErrorCode::from(answer.error_code) {
+        ErrorCode::None => Ok(answer.producer_id),
+        code => Err(code),
     }
 }
 
@@ -132,7 +178,9 @@ fn full_disk_refuses_produce_serves_reads_and_goes_on_when_there_is_room() {
             .create_topic(NewTopic::new(TOPIC, 1, 1))
             .await
             .unwrap();
-        let sender = producer(&io, &address);
+        // A refusal is to be seen, not tried again for two minutes.
+        let sender = producer(&io, &address, Duration::from_secs(2));
+        let patient = producer(&io, &address, Duration::from_secs(120));
         let mut acknowledged = Vec::new();
         for round in 0..3 {
             for number in 0..100 {
@@ -160,11 +208,23 @@ fn full_disk_refuses_produce_serves_reads_and_goes_on_when_there_is_room() {
                 Some(ErrorCode::KafkaStorageError),
                 "{refused:?}"
             );
+            // The metadata log's last page may have room, as the topic's had.
+            fill(&inside.join("ballast-of-the-rest"));
+            let unopened = metadata_is_refused(&admin, broker.port, round).await;
             assert_eq!(
                 read(&io, &address, acknowledged.len()).await.len(),
                 acknowledged.len()
             );
             fs::remove_file(&ballast).unwrap();
+            fs::remove_file(inside.join("ballast-of-the-rest")).unwrap();
+            // What was refused works now, and what was acknowledged is made good.
+            let topic = NewTopic::new(format!("refused-{round}"), 1, 1);
+            admin.create_topic(topic).await.unwrap();
+            assert!(init_producer_id(&mut Raw::connect(broker.port)).is_ok());
+            for topic in unopened {
+                let record = Record::to(topic.as_str()).partition(0).value("late");
+                patient.send(record).await.unwrap();
+            }
         }
         let value = "the last one".to_owned();
         sender
