@@ -4,7 +4,7 @@
 //! then listens; [`RunningBroker::shutdown`] takes the same steps backwards. Handlers get the
 //! [`Broker`] and find all they need in it.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use ottla_io::Io;
 
@@ -163,6 +163,21 @@ impl<I: Io> RunningBroker<I> {
         self.network.addresses()
     }
 
+    /// Completes, with the reason, when the node cannot go on: its metadata can no longer be changed.
+    /// It must then be shut down, and recovers when it starts again.
+    pub fn failed(&self) -> impl Future<Output = Arc<str>> + Send + use<I> {
+        let mut failed = self.broker.metadata.failed();
+        async move {
+            let failed = failed.wait_for(Option::is_some).await;
+            let reason = failed.ok().and_then(|reason| reason.clone());
+            match reason {
+                Some(reason) => reason,
+                // Nobody is left who could fail.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Stops: no more connections, the requests under way end (within a bound), and everything is
     /// written and marked as cleanly shut down.
     pub async fn shutdown(self) {
@@ -170,6 +185,11 @@ impl<I: Io> RunningBroker<I> {
         self.broker.groups.shutdown();
         self.network.shutdown(&self.broker).await;
         self.broker.groups.shutdown();
-        self.broker.storage.shutdown().await;
+        let metadata = &self.broker.metadata;
+        let epoch = metadata
+            .image()
+            .broker(metadata.node_id())
+            .map_or(-1, |b| b.epoch);
+        self.broker.storage.shutdown_as(epoch).await;
     }
 }

@@ -96,9 +96,26 @@ impl Server {
                     Err(error) => (What::ProcessFailed(error.clone()), Some(error), None),
                 };
                 this.world.recorder().record(this.node.id(), what);
+                let failed = running.as_ref().map(RunningBroker::failed);
                 this.with(|state| *state = State { running, failure });
+                if let Some(failed) = failed {
+                    let reason = failed.await.to_string();
+                    this.fail(reason);
+                }
             }),
         );
+    }
+
+    /// The broker cannot go on, so its process ends, as it does where the command line runs it.
+    fn fail(&self, reason: String) {
+        let what = What::ProcessFailed(reason.clone());
+        self.world.recorder().record(self.node.id(), what);
+        let running = self.with(|state| {
+            state.failure = Some(reason);
+            state.running.take()
+        });
+        self.node.finish();
+        drop(running);
     }
 
     /// Whether it serves.

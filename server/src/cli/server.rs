@@ -104,12 +104,10 @@ async fn serve(io: RealIo, config: BrokerConfig) -> ExitCode {
     if let Err(error) = first_screen(&config, &running) {
         info!(%error, "nobody reads standard output");
     }
-    let mut metadata_failed = running.broker().metadata.failed();
     let code = tokio::select! {
         biased;
         () = termination.asked() => ExitCode::SUCCESS,
-        failed = metadata_failed.wait_for(Option::is_some) => {
-            let reason = failed.ok().and_then(|reason| reason.clone()).unwrap_or_default();
+        reason = running.failed() => {
             error!(%reason, "the metadata log cannot be written any more: this node ends");
             ExitCode::FAILURE
         }
