@@ -66,6 +66,14 @@ pub const SNAPSHOT_INTERVAL_BYTES: u64 = 64 << 20;
 /// whole. A segment of 2 GiB with an entry every 2 KiB has 12 MiB of time index.
 pub const INDEX_FILE_BYTES_MAX: u64 = 16 << 20;
 
+/// Files of partitions that are kept open, at most and at least; in between it is half of what the
+/// process may have open, so that connections fit too. A partition that is written to uses three, so
+/// this serves 20,000 of them; with fewer than the least, a fetch opens a file more often than not.
+pub const OPEN_FILES_MAX: usize = 65_536;
+
+/// See [`OPEN_FILES_MAX`].
+pub const OPEN_FILES_MIN: usize = 512;
+
 /// Bytes read at once by recovery and other scans of a log. Large enough that the disk streams,
 /// small enough that parallel recovery of many partitions stays within memory.
 pub const SCAN_CHUNK_BYTES: usize = 1 << 20;

@@ -17,6 +17,12 @@ use std::{
 
 use bytes::Bytes;
 
+/// Whether a call failed because this process, or all of them, have too many files open.
+#[must_use]
+pub fn is_out_of_files(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 /// How [`Disk::open`] opens a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
@@ -77,6 +83,12 @@ pub trait Disk: Clone + Send + Sync + 'static {
 
     /// Bytes of the disk that holds `path`, free or not.
     fn total_space(&self, path: &Path) -> impl Future<Output = Result<u64>> + Send;
+
+    /// How many files and connections this process may have open at once.
+    fn open_files_max(&self) -> usize {
+        // What a process is given where nobody raised it.
+        1024
+    }
 
     /// Takes the exclusive lock that the file at `path` (made if missing) stands for;
     /// `WouldBlock` if another process holds it.

@@ -126,6 +126,12 @@ impl Disk for RealDisk {
         .await
     }
 
+    fn open_files_max(&self) -> usize {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let limit = limit.current.unwrap_or(u64::MAX);
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    }
+
     async fn lock(&self, path: &Path) -> Result<RealLock> {
         let path = path.to_owned();
         blocking(&self.runtime, move || {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use ottla_core::log::FileName;
-use ottla_io::{Disk, File, Io, OpenMode};
+use ottla_io::{Disk, File, Io, OpenMode, disk::is_out_of_files};
 
 /// A file of a partition, by the number that the partition got when it was opened.
 type Key = (u64, FileName);
@@ -83,11 +83,15 @@ impl<I: Io> OpenFiles<I> {
         } else {
             mode
         };
-        let file = self
-            .io
-            .disk()
-            .open(&folder.join(name.to_string()), mode)
-            .await?;
+        let path = folder.join(name.to_string());
+        let file = match self.io.disk().open(&path, mode).await {
+            Err(error) if is_out_of_files(&error) => {
+                // Connections took more than their share.
+                self.state().evict_some();
+                self.io.disk().open(&path, mode).await?
+            }
+            opened => opened?,
+        };
         let mut state = self.state();
         if state.forgotten == forgotten {
             state.insert(key, file.clone(), self.max);
@@ -165,12 +169,7 @@ impl<F: File> State<F> {
 
     fn insert(&mut self, key: Key, file: F, max: usize) {
         self.remove(key);
-        while self.files.len() >= max {
-            let Some((_, oldest)) = self.by_use.pop_first() else {
-                break;
-            };
-            self.files.remove(&oldest);
-        }
+        while self.files.len() >= max && self.evict_oldest() {}
         self.uses += 1;
         self.files.insert(
             key,
@@ -181,6 +180,21 @@ impl<F: File> State<F> {
             },
         );
         self.by_use.insert(self.uses, key);
+    }
+
+    fn evict_oldest(&mut self) -> bool {
+        let oldest = self.by_use.pop_first();
+        if let Some((_, key)) = &oldest {
+            self.files.remove(key);
+        }
+        oldest.is_some()
+    }
+
+    /// Closes the least used quarter.
+    fn evict_some(&mut self) {
+        for _ in 0..self.files.len().div_ceil(4) {
+            self.evict_oldest();
+        }
     }
 
     fn remove(&mut self, key: Key) {

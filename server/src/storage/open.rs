@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use ottla_core::partition::TopicPartition;
+use ottla_core::{limits, partition::TopicPartition};
 use ottla_io::{Disk, Io};
 
 use super::{
@@ -35,7 +35,11 @@ impl<I: Io> Storage<I> {
             .first()
             .map(|directory| directory.cluster_id.clone())
             .unwrap_or_default();
-        let files = Arc::new(OpenFiles::new(io.clone(), settings.open_files_max));
+        let open_files_max = settings.open_files_max.unwrap_or_else(|| {
+            let half = io.disk().open_files_max() / 2;
+            half.clamp(limits::OPEN_FILES_MIN, limits::OPEN_FILES_MAX)
+        });
+        let files = Arc::new(OpenFiles::new(io.clone(), open_files_max));
         let shared = Arc::new(Shared {
             io,
             cluster_id,

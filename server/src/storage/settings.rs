@@ -25,8 +25,9 @@ pub struct StorageSettings {
     pub checkpoint_interval: Duration,
     /// `log.segment.delete.delay.ms`: how long a deleted segment's files stay for those who read them.
     pub delete_delay: Duration,
-    /// How many files of partitions are kept open.
-    pub open_files_max: usize,
+    /// How many files of partitions are kept open. Without it half of what this process may have open,
+    /// within bounds.
+    pub open_files_max: Option<usize>,
     /// The configuration of partitions until the metadata says otherwise.
     pub default_config: PartitionConfig,
     /// The configuration of `__cluster_metadata-0`.
@@ -46,8 +47,7 @@ impl StorageSettings {
             recovery_threads_per_data_dir: 2,
             checkpoint_interval: Duration::from_secs(60),
             delete_delay: Duration::from_secs(60),
-            // Well below the 1024 descriptors that a process often may have, so that connections fit too.
-            open_files_max: 512,
+            open_files_max: None,
             default_config: PartitionConfig::default(),
             metadata_config: PartitionConfig::default(),
         }
