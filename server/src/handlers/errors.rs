@@ -1,7 +1,5 @@
 //! What the storage says, as Kafka's error codes.
 
-use std::io::ErrorKind;
-
 use ottla_core::{
     batch::BatchError,
     log::{self, ProducerError},
@@ -67,8 +65,6 @@ pub(super) fn of_query(error: &QueryError) -> ErrorCode {
 pub(super) fn of_read(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::Query(error) => of_query(error),
-        // The segment was deleted between plan and read: the log starts behind it now.
-        ReadError::Io(error) if error.kind() == ErrorKind::NotFound => ErrorCode::OffsetOutOfRange,
         ReadError::Io(_) => ErrorCode::KafkaStorageError,
         ReadError::Damaged(_) => ErrorCode::CorruptMessage,
     }

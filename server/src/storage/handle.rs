@@ -147,26 +147,10 @@ impl<I: Io> PartitionHandle<I> {
         let interval = plan.index_interval_bytes;
         let mut next = plan.plan;
         while let Some(plan) = next {
-            let mut position = self.position(plan.start).await?;
-            let mut len = plan.read_len(position, interval);
-            let file = self
-                .cell
-                .place
-                .open(FileName::Log(plan.segment), OpenMode::Read)
-                .await?;
-            loop {
-                let bytes = file.read_at(position, len).await?;
-                match read::trim(&bytes, position, &plan)? {
-                    Trimmed::Batches { bytes, .. } => return Ok(bytes),
-                    // A file that is shorter than the log says would have us ask for ever.
-                    Trimmed::More { at, len: more } if (at, more) != (position, len) => {
-                        (position, len) = (at, more);
-                    }
-                    Trimmed::More { .. } => {
-                        return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
-                    }
-                    Trimmed::End => break,
-                }
+            let read = self.read_segment(&plan, interval).await;
+            let read = read.map_err(|error| self.explain(error, plan.segment, plan.from))?;
+            if let Some(bytes) = read {
+                return Ok(bytes);
             }
             let Some(segment) = plan.next_segment else {
                 break;
@@ -178,6 +162,60 @@ impl<I: Io> PartitionHandle<I> {
             })?;
         }
         Ok(Bytes::new())
+    }
+
+    /// What was planned, as far as it lies in one segment; none if nothing does.
+    async fn read_segment(
+        &self,
+        plan: &read::ReadPlan,
+        interval: u32,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let mut position = self.position(plan.start).await?;
+        let mut len = plan.read_len(position, interval);
+        let file = self
+            .cell
+            .place
+            .open(FileName::Log(plan.segment), OpenMode::Read)
+            .await?;
+        loop {
+            let bytes = file.read_at(position, len).await?;
+            match read::trim(&bytes, position, plan)? {
+                Trimmed::Batches { bytes, .. } => return Ok(Some(bytes)),
+                // A file that is shorter than the log says would have us ask for ever.
+                Trimmed::More { at, len: more } if (at, more) != (position, len) => {
+                    (position, len) = (at, more);
+                }
+                Trimmed::More { .. } => {
+                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+                }
+                Trimmed::End => return Ok(None),
+            }
+        }
+    }
+
+    /// A file may be gone because retention took its segment between plan and read; while the log has
+    /// the segment, a missing file is damage.
+    pub(super) fn explain(&self, error: ReadError, segment: i64, offset: i64) -> ReadError {
+        let gone = |error: &ReadError| matches!(error, ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound);
+        if !gone(&error) {
+            return error;
+        }
+        let log_moved_on = self.query(|machine| {
+            let mut segments = machine.log().segments();
+            let offsets = machine.offsets();
+            Ok(segments
+                .all(|here| here.base_offset() != segment)
+                .then_some(offsets))
+        });
+        match log_moved_on {
+            Ok(Some(offsets)) => ReadError::Query(QueryError::OffsetOutOfRange {
+                offset,
+                log_start: offsets.log_start,
+                log_end: offsets.high_watermark,
+            }),
+            Ok(None) => error,
+            Err(error) => ReadError::Query(error),
+        }
     }
 
     /// The aborted transactions among what was planned, for a reader of committed records, who skips
@@ -193,8 +231,11 @@ impl<I: Io> PartitionHandle<I> {
                     txn::collect(known.iter().copied(), read.from, read.upto, &mut found)
                 }
                 AbortedPlan::File { file, len } => {
-                    let file = self.cell.place.open(*file, OpenMode::Read).await?;
-                    let bytes = file
+                    let opened = self.cell.place.open(*file, OpenMode::Read).await;
+                    let segment = file.base_offset().unwrap_or(read.segment);
+                    let opened =
+                        opened.map_err(|error| self.explain(error.into(), segment, read.from))?;
+                    let bytes = opened
                         .read_at(0, usize::try_from(*len).unwrap_or(usize::MAX))
                         .await?;
                     let known = txn::decode_all(&bytes).map_err(|_| {

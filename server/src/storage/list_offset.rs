@@ -42,7 +42,9 @@ impl<I: Io> PartitionHandle<I> {
             Look::Search(plan) => plan,
         };
         loop {
-            if let Some((offset, timestamp)) = self.search(&plan).await? {
+            let found = self.search(&plan).await;
+            let found = found.map_err(|error| self.explain(error, plan.segment, plan.segment))?;
+            if let Some((offset, timestamp)) = found {
                 let leader_epoch = self.query(|machine| Ok(machine.epoch_for(offset)))?;
                 return Ok(ListedOffset {
                     offset,

@@ -70,6 +70,8 @@ pub struct ReadPlan {
     pub min_one: bool,
     /// The base offset of the next segment: where to go on if this one has nothing at or past `from`.
     pub next_segment: Option<i64>,
+    /// Whether offsets may be missing below `upto`: compaction takes records out.
+    pub holes: bool,
 }
 
 impl ReadPlan {
@@ -154,6 +156,7 @@ impl Log {
             max_bytes,
             min_one,
             next_segment: self.segments.get(at + 1).map(|next| next.base),
+            holes: self.config.compact,
         }))
     }
 
@@ -326,7 +329,7 @@ pub fn trim(bytes: &Bytes, position: u64, plan: &ReadPlan) -> Result<Trimmed, Da
                 // The wanted batch lies behind what was read.
                 let next = here + size as u64;
                 if next >= plan.end {
-                    return Ok(Trimmed::End);
+                    return end(plan, least);
                 }
                 return Ok(Trimmed::More {
                     at: next,
@@ -335,6 +338,13 @@ pub fn trim(bytes: &Bytes, position: u64, plan: &ReadPlan) -> Result<Trimmed, Da
             }
             at += size;
             continue;
+        }
+        if found.is_none() && header.base_offset >= plan.upto && !plan.holes {
+            // No checksum covers a base offset.
+            return Err(damaged(Damage::Offset {
+                expected: plan.from,
+                got: header.base_offset,
+            }));
         }
         let first = found.map_or(at, |(first, _)| first);
         let fits = at + size - first <= plan.max_bytes || (found.is_none() && plan.min_one);
@@ -363,7 +373,23 @@ pub fn trim(bytes: &Bytes, position: u64, plan: &ReadPlan) -> Result<Trimmed, Da
             bytes: bytes.slice(first..at),
             next_offset,
         },
-        None => Trimmed::End,
+        None => end(plan, least)?,
+    })
+}
+
+/// The segment has nothing at or past the wanted offset. A log's last one ends with its last record, so
+/// there the offset of one that was passed over is not what was written.
+fn end(plan: &ReadPlan, next_offset: i64) -> Result<Trimmed, Damaged> {
+    if plan.next_segment.is_some() || plan.end == 0 {
+        return Ok(Trimmed::End);
+    }
+    Err(Damaged {
+        segment: plan.segment,
+        position: plan.end,
+        reason: Damage::Offset {
+            expected: plan.from,
+            got: next_offset,
+        },
     })
 }
 
