@@ -104,6 +104,20 @@ pub(super) struct Undo {
     snapshots: Vec<i64>,
 }
 
+impl Undo {
+    /// What sealing the active segment by itself changed.
+    pub(super) fn of_roll(log_end: i64, active: SegmentMark, snapshot: Option<i64>) -> Self {
+        Self {
+            before: log_end,
+            after: log_end,
+            active,
+            producers: Vec::new(),
+            epochs: None,
+            snapshots: snapshot.into_iter().collect(),
+        }
+    }
+}
+
 /// One batch with its place.
 struct Placed {
     header: BatchHeader,

@@ -151,6 +151,12 @@ impl Log {
         FileName::Log(self.active().base)
     }
 
+    /// The first offset of the segment that appends go to.
+    #[must_use]
+    pub fn active_base(&self) -> i64 {
+        self.active().base
+    }
+
     /// The leader epochs.
     #[must_use]
     pub fn epochs(&self) -> &LeaderEpochs {
@@ -197,7 +203,8 @@ impl Log {
         }
     }
 
-    fn epochs_effect(&self) -> Effect {
+    /// Writes the leader epochs down.
+    pub(crate) fn epochs_effect(&self) -> Effect {
         Effect::Replace {
             file: FileName::LeaderEpochCheckpoint,
             contents: checkpoint::format_epochs(self.epochs.entries()),

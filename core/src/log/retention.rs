@@ -5,7 +5,7 @@
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
-use super::{Effect, FileName, Log, roll};
+use super::{Effect, FileName, Log, append::Undo, roll};
 use crate::time::Timestamp;
 
 /// Why the log's start cannot be moved there.
@@ -28,11 +28,16 @@ pub struct Retained {
     pub segments: usize,
     /// How many bytes of log go.
     pub bytes: u64,
+    /// Whether the active segment was sealed, because it is to go too.
+    pub rolled: bool,
 }
 
 impl Log {
     /// Lets go of segments that are past `retention.ms` or `retention.bytes`, or lie below the log's start,
     /// and do not reach above `high_watermark`. Moves the log's start; the driver checkpoints it.
+    ///
+    /// The active segment is sealed if its time has come. That takes room on the disk, so it is done and
+    /// undone as an append is ([`Log::written`]); the segment goes with the call after that.
     pub fn retain(
         &mut self,
         now: Timestamp,
@@ -44,6 +49,7 @@ impl Log {
         let mut excess = self.excess_bytes();
         let mut count = 0;
         let mut bytes = 0;
+        let mut rolled = false;
         for (at, segment) in self.segments.iter().enumerate() {
             let end = self
                 .segments
@@ -56,22 +62,34 @@ impl Log {
             if !gone || end > high_watermark || segment.base >= held || segment.size == 0 {
                 break;
             }
-            if oversize {
-                excess = excess.map(|excess| excess - segment.size);
+            if last {
+                // There is always an active segment.
+                rolled = true;
+                break;
             }
+            // Whatever it goes for, the log is smaller without it.
+            excess = excess.and_then(|excess| excess.checked_sub(segment.size));
             count += 1;
             bytes += segment.size;
         }
-        if count == self.segments.len() {
-            // There is always an active segment.
-            self.roll(now, self.log_end, out);
-        }
         self.delete_oldest(count, out);
         self.delete_snapshots_within_sealed(out);
+        if rolled {
+            self.seal_active(now, out);
+        }
         Retained {
             segments: count,
             bytes,
+            rolled,
         }
+    }
+
+    /// Begins a segment at the log's end, in such a way that it can be taken back.
+    fn seal_active(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let (end, active) = (self.log_end, self.active().mark());
+        let made = self.roll(now, end, out);
+        self.undo
+            .push_back(Undo::of_roll(end, active, made.then_some(end)));
     }
 
     /// Makes `offset` the first that can be read (`DeleteRecords`, or a leader's log start); does nothing if it

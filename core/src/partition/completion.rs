@@ -17,6 +17,11 @@ impl Partition {
         if self.undoing.is_some_and(|last| last <= through) {
             self.undoing = None;
         }
+        while self
+            .deleting
+            .pop_front_if(|(id, _)| *id <= through)
+            .is_some()
+        {}
         let mut written = None;
         while let Some(first) = self.unwritten.front().filter(|first| first.last <= through) {
             written = Some(first.log_end);
@@ -36,6 +41,9 @@ impl Partition {
             self.note_durable(now, out);
             self.commit(now, out);
             self.wake(out);
+            if core::mem::take(&mut self.retaining) && self.is_online() {
+                self.retain(now, out);
+            }
         }
         self.unpark(now, out);
         self.finish_closing(out);
@@ -46,17 +54,32 @@ impl Partition {
         if self.condition == Condition::Offline {
             return;
         }
-        if !full || self.undoing.is_some() {
-            self.lose(out);
+        let last_words = matches!(self.condition, Condition::Closing { last: Some(_), .. });
+        if !full || self.undoing.is_some() || last_words {
+            // What is written is in the file, whatever became of the rest.
+            self.lose(self.log.written_end(), out);
             return;
         }
+        let names_owed = self.last_dir_sync > self.last_sync[1];
+        let epochs_owed = self.epochs_owed || self.last_replace > self.last_change[1];
         // Syncs that had not begun are gone; the next write asks again.
         self.committing = None;
+        self.sealing.clear();
+        self.retaining = false;
         self.last_sync[1] = self.last_sync[0];
         self.last_change[1] = self.last_change[0];
         self.unwritten.clear();
         self.unwritten_bytes = 0;
+        // Not so what frees space, and what others of the folder rely on: that is asked for again.
+        let deletions = core::mem::take(&mut self.deleting);
+        self.effects
+            .extend(deletions.into_iter().map(|(_, effect)| effect));
+        self.note_deletions();
+        if names_owed || !self.effects.is_empty() {
+            self.effects.push(Effect::SyncDir);
+        }
         self.log.undo_unwritten(&mut self.effects);
+        self.epochs_owed = false;
         self.undoing = self.push_effects(out);
         let written = self.log.written_end();
         let (mut refused, parked) = (Vec::new(), core::mem::take(&mut self.parked));
@@ -73,6 +96,8 @@ impl Partition {
         }
         // What was written before and lost its sync.
         self.start_commit(out);
+        // They take room: the next append brings them along.
+        self.epochs_owed = epochs_owed;
         self.finish_closing(out);
     }
 
@@ -81,7 +106,15 @@ impl Partition {
         if self.condition == Condition::Offline {
             return;
         }
-        if let Some((_, end)) = self.committing.take_if(|(id, _)| *id <= through) {
+        let mut synced = self
+            .committing
+            .take_if(|(id, _)| *id <= through)
+            .map(|(_, end)| end);
+        while let Some((_, end)) = self.sealing.pop_front_if(|(id, _)| *id <= through) {
+            // What is not reported written may yet be taken back.
+            synced = synced.max(Some(end.min(self.log.written_end())));
+        }
+        if let Some(end) = synced {
             self.synced_end = self.synced_end.max(end);
             self.oldest_unsynced =
                 (self.log.written_end() > self.synced_end).then_some(now.monotonic);
@@ -91,8 +124,18 @@ impl Partition {
         self.finish_closing(out);
     }
 
-    /// The files can no longer be trusted.
-    pub(super) fn lose(&mut self, out: &mut Vec<Output>) {
+    /// What lies above the last sync may be in the page cache only, and lost there. It was promised to
+    /// nobody, unless the page cache is what the policy promises.
+    pub(super) fn sync_failed(&mut self, out: &mut Vec<Output>) {
+        let promised = self
+            .replication
+            .high_watermark()
+            .min(self.log.written_end());
+        self.lose(self.durable_end().max(promised), out);
+    }
+
+    /// The files can no longer be trusted from `cut_to` on.
+    fn lose(&mut self, cut_to: i64, out: &mut Vec<Output>) {
         let closing = match self.condition {
             Condition::Offline | Condition::Closed => return,
             Condition::Closing { ticket, .. } => Some(ticket),
@@ -113,7 +156,7 @@ impl Partition {
                 to,
                 answer: Answer::Closed { clean: false },
             },
-            None => Output::Reopen,
+            None => Output::Reopen { cut_to },
         });
     }
 

@@ -143,9 +143,12 @@ pub enum Output {
         /// What.
         answer: Answer,
     },
-    /// The files can no longer be trusted: what is above [`Partition::recovery_point`] is to be taken
-    /// for lost, and the log opened anew. Until then everything is refused.
-    Reopen,
+    /// The files can no longer be trusted: the log is to be opened anew, and to end at `cut_to` if it
+    /// is longer. Until then everything is refused.
+    Reopen {
+        /// What lies from here on is taken for lost, whatever the files show.
+        cut_to: i64,
+    },
 }
 
 /// An answer.
@@ -211,6 +214,19 @@ pub struct Partition {
     last_sync: [EffectId; 2],
     /// Below it everything is synced.
     synced_end: i64,
+    /// Syncs of segments that were sealed and are not reported done, and where those segments end.
+    sealing: VecDeque<(EffectId, i64)>,
+    /// First offset of the segment that was written to when effects were last pushed.
+    active_base: i64,
+    /// Deletions of what retention let go, not reported done: they outlive a full disk.
+    deleting: VecDeque<(EffectId, Effect)>,
+    /// The last effects that were asked for of two kinds that a full disk must not lose either.
+    last_dir_sync: EffectId,
+    last_replace: EffectId,
+    /// The leader epochs could not be written down for want of room.
+    epochs_owed: bool,
+    /// Retention sealed the active segment, to let go of it when that is done.
+    retaining: bool,
     oldest_unsynced: Option<Instant>,
     /// Taken and waiting to be written (acks = 1), by log end.
     on_written: VecDeque<(i64, Ticket, Appended)>,
@@ -219,7 +235,9 @@ pub struct Partition {
     /// Not taken yet, for want of room.
     parked: VecDeque<(Ticket, Bytes, AppendOptions)>,
     readers: BTreeMap<Ticket, (i64, Isolation)>,
-    retention_due: Instant,
+    /// None until the configuration is known: what a topic keeps for ever must not be judged by the
+    /// broker's defaults.
+    retention_due: Option<Instant>,
     /// Effects of the current step.
     effects: Vec<Effect>,
 }
@@ -233,9 +251,10 @@ struct Unwritten {
 
 impl Partition {
     /// Takes a log that was just created or recovered, everything in which is durable. It has no
-    /// leader yet. `high_watermark` is the one that was written down.
+    /// leader yet, and retention waits for [`Input::Configure`]. `high_watermark` is the one that was
+    /// written down.
     #[must_use]
-    pub fn open(now: Now, me: i32, log: Log, config: PartitionConfig, high_watermark: i64) -> Self {
+    pub fn open(me: i32, log: Log, config: PartitionConfig, high_watermark: i64) -> Self {
         let high_watermark = high_watermark.clamp(log.log_start(), log.log_end());
         let policy = Policy::InSyncSet {
             lag_max: Duration::from_secs(30),
@@ -253,12 +272,19 @@ impl Partition {
             last_change: [none; 2],
             last_sync: [none; 2],
             synced_end: log.log_end(),
+            sealing: VecDeque::new(),
+            active_base: log.active_base(),
+            deleting: VecDeque::new(),
+            last_dir_sync: none,
+            last_replace: none,
+            epochs_owed: false,
+            retaining: false,
             oldest_unsynced: None,
             on_written: VecDeque::new(),
             on_settled: VecDeque::new(),
             parked: VecDeque::new(),
             readers: BTreeMap::new(),
-            retention_due: now.monotonic.after(config.retention_check_interval),
+            retention_due: None,
             effects: Vec::new(),
             log,
             config,
@@ -278,7 +304,7 @@ impl Partition {
             Input::Changed { through } => self.changed(now, through, out),
             Input::ChangeFailed { full } => self.change_failed(full, out),
             Input::Synced { through } => self.synced(now, through, out),
-            Input::SyncFailed => self.lose(out),
+            Input::SyncFailed => self.sync_failed(out),
             Input::Await {
                 from,
                 beyond,
@@ -315,13 +341,12 @@ impl Partition {
         if self.condition != Condition::Online {
             return None;
         }
-        let retention = (self.retention_due, TimerReason::Retention);
+        let retention = self.retention_due.map(|at| (at, TimerReason::Retention));
         let flush = self.flush_due().map(|at| (at, TimerReason::Flush));
-        Some(
-            flush
-                .filter(|flush| flush.0 < retention.0)
-                .unwrap_or(retention),
-        )
+        [retention, flush]
+            .into_iter()
+            .flatten()
+            .min_by_key(|due| due.0)
     }
 
     /// Below it everything is synced: where the check after a crash begins.
@@ -398,19 +423,21 @@ impl Partition {
 
     fn configure(&mut self, now: Now, config: PartitionConfig, out: &mut Vec<Output>) {
         self.log.set_config(config.log.clone());
-        self.retention_due = self
-            .retention_due
-            .min(now.monotonic.after(config.retention_check_interval));
+        let due = now.monotonic.after(config.retention_check_interval);
+        self.retention_due = Some(self.retention_due.map_or(due, |known| known.min(due)));
         self.config = config;
-        self.note_durable(now, out);
-        self.commit(now, out);
+        if self.check_online().is_ok() {
+            self.note_durable(now, out);
+            self.commit(now, out);
+        }
     }
 
     fn delete_records(&mut self, now: Now, from: Ticket, before: i64, out: &mut Vec<Output>) {
         let _ = now;
         let high_watermark = self.replication.high_watermark();
         let start = if before == -1 { high_watermark } else { before };
-        let answer = match self.check_readable(None) {
+        let usable = self.check_online().and_then(|()| self.check_readable(None));
+        let answer = match usable {
             Err(error) => Err(error),
             Ok(()) if !(0..=high_watermark).contains(&start) => Err(QueryError::OffsetOutOfRange {
                 offset: start,
@@ -441,14 +468,37 @@ impl Partition {
         if self.flush_due().is_some_and(|due| due <= now.monotonic) {
             self.sync(out);
         }
-        if self.retention_due <= now.monotonic {
-            self.retention_due = now.monotonic.after(self.config.retention_check_interval);
-            let high_watermark = self.replication.high_watermark();
-            self.log.retain(now.wall, high_watermark, &mut self.effects);
+        if self.retention_due.is_some_and(|due| due <= now.monotonic) {
+            self.retention_due = Some(now.monotonic.after(self.config.retention_check_interval));
             self.log.expire_producers(now.wall);
-            self.push_effects(out);
-            self.wake(out);
+            self.retain(now, out);
         }
+    }
+
+    /// Lets go of what is past its retention. If that is all there is, the active segment is sealed
+    /// first, and goes when that is done: a full disk can take it back like an append.
+    fn retain(&mut self, now: Now, out: &mut Vec<Output>) {
+        let high_watermark = self.replication.high_watermark();
+        let retained = self.log.retain(now.wall, high_watermark, &mut self.effects);
+        self.note_deletions();
+        let last = self.push_effects(out);
+        if let (true, Some(last)) = (retained.rolled, last) {
+            self.retaining = true;
+            self.unwritten.push_back(Unwritten {
+                last,
+                log_end: self.log.log_end(),
+                bytes: 0,
+            });
+        }
+        self.wake(out);
+    }
+
+    /// Remembers the deletions among the effects that are about to be pushed.
+    fn note_deletions(&mut self) {
+        let numbered = (self.next_effect..).map(EffectId).zip(&self.effects);
+        let deletions = numbered.filter(|(_, effect)| matches!(effect, Effect::Delete(_)));
+        self.deleting
+            .extend(deletions.map(|(id, effect)| (id, effect.clone())));
     }
 
     fn close(&mut self, from: Ticket, out: &mut Vec<Output>) {
@@ -472,19 +522,34 @@ impl Partition {
 
     /// Gives effects their ids. The last of them.
     fn push_effects(&mut self, out: &mut Vec<Output>) -> Option<EffectId> {
+        let writes = |effect: &Effect| matches!(effect, Effect::Write { .. });
+        if self.epochs_owed && self.effects.iter().any(writes) {
+            self.epochs_owed = false;
+            self.effects.push(self.log.epochs_effect());
+        }
         let mut last = None;
         for effect in self.effects.drain(..) {
             let id = EffectId(self.next_effect);
             self.next_effect += 1;
             match effect {
-                Effect::Sync(_) | Effect::SyncDir => self.last_sync[0] = id,
+                Effect::Sync(_) => self.last_sync[0] = id,
+                Effect::SyncDir => (self.last_sync[0], self.last_dir_sync) = (id, id),
                 _ => {
                     self.last_change[0] = id;
                     last = Some(id);
                 }
             }
+            if matches!(effect, Effect::Replace { .. }) {
+                self.last_replace = id;
+            }
             out.push(Output::Effect { id, effect });
         }
+        let active = self.log.active_base();
+        if active > self.active_base {
+            // A segment is synced when it is sealed.
+            self.sealing.push_back((self.last_sync[0], active));
+        }
+        self.active_base = active;
         last
     }
 }

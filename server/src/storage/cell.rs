@@ -35,8 +35,8 @@ pub(super) struct State {
     pub(super) machine: Option<Partition>,
     /// Asked for and not begun.
     pub(super) effects: VecDeque<(EffectId, Effect)>,
-    /// The machine gave its files up and wants to be opened anew.
-    pub(super) reopen: bool,
+    /// The machine gave its files up and wants to be opened anew, its log cut to end here.
+    pub(super) reopen: Option<i64>,
     /// No more inputs are taken and the task ends.
     pub(super) ended: bool,
     /// It ended because the partition was deleted.
@@ -44,6 +44,8 @@ pub(super) struct State {
     /// What leadership and configuration are to be when it is opened anew.
     pub(super) leadership: Option<Leadership>,
     pub(super) config: PartitionConfig,
+    /// Whether that is the topic's: until the metadata is known it is the broker's.
+    pub(super) configured: bool,
     known: Known,
     waiting: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     next_ticket: u64,
@@ -82,11 +84,12 @@ impl<I: Io> Cell<I> {
         let state = State {
             machine,
             effects: VecDeque::new(),
-            reopen: false,
+            reopen: None,
             ended: false,
             deleted: false,
             leadership: None,
             config,
+            configured: false,
             known,
             waiting: BTreeMap::new(),
             next_ticket: 1,
@@ -171,13 +174,20 @@ impl State {
                         let _ = waiting.send(answer);
                     }
                 }
-                Output::Reopen => {
+                Output::Reopen { cut_to } => {
                     self.effects.clear();
-                    self.reopen = true;
+                    self.reopen = Some(cut_to);
                 }
             }
         }
         true
+    }
+
+    /// Works by the topic's configuration from now on.
+    pub(super) fn configure<I: Io>(&mut self, io: &I, config: PartitionConfig) {
+        self.config = config.clone();
+        self.configured = true;
+        self.step(io, Input::Configure(Box::new(config)));
     }
 
     /// Where the partition stands, or stood when it was last known.

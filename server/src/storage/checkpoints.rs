@@ -33,7 +33,7 @@ impl Checkpoints {
             recovery_point: of(&self.recovery_points),
             log_start: of(&self.log_starts),
             high_watermark: of(&self.high_watermarks),
-            distrusted: false,
+            cut_to: None,
             clean,
         }
     }

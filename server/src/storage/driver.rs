@@ -4,7 +4,7 @@ use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use ottla_core::{
-    partition::{EffectId, Input},
+    partition::{EffectId, FlushPolicy, Input},
     time::Instant,
 };
 use ottla_io::Io;
@@ -35,7 +35,7 @@ pub(super) async fn run<I: Io>(cell: Arc<Cell<I>>) {
             lanes.settle().await;
             return;
         }
-        let (closed, reopen) = {
+        let (closed, reopen): (bool, Option<i64>) = {
             let mut state = cell.state();
             lanes.fill(&cell.place, &mut state.effects);
             let closed = state
@@ -47,9 +47,9 @@ pub(super) async fn run<I: Io>(cell: Arc<Cell<I>>) {
         if closed && lanes.is_idle() {
             return;
         }
-        if reopen {
+        if let Some(cut_to) = reopen {
             lanes.settle().await;
-            if reopen_cell(&cell).await {
+            if reopen_cell(&cell, cut_to).await {
                 pause = REOPEN_PAUSES.0;
             } else {
                 // Ended early when the partition is deleted.
@@ -104,7 +104,8 @@ async fn report<I: Io>(cell: &Arc<Cell<I>>, lanes: &mut Lanes, done: Done) {
                 partition = %cell.name, folder = %cell.place.folder.display(), effect = through.0, %error,
                 "a write failed"
             );
-            // What was pushed behind the failed change is not performed; a running sync has its say first.
+            // What was pushed behind the failed change is not performed, unless the machine asks again; a
+            // running sync has its say first.
             if let Some(Done::Synced(through, result)) = lanes.settle_syncs().await {
                 match result {
                     Ok(()) => {
@@ -131,8 +132,9 @@ fn sync_failed<I: Io>(cell: &Arc<Cell<I>>, through: EffectId, error: &io::Error)
     state.step(&cell.place.io, Input::SyncFailed);
 }
 
-/// Opens a partition anew after its files could not be trusted any more. False if it failed.
-async fn reopen_cell<I: Io>(cell: &Arc<Cell<I>>) -> bool {
+/// Opens a partition anew after its files could not be trusted any more, its log cut to end at
+/// `cut_to`. False if it failed.
+async fn reopen_cell<I: Io>(cell: &Arc<Cell<I>>, cut_to: i64) -> bool {
     let (recovery_point, high_watermark, log_start, config) = {
         let state = cell.state();
         let Some(machine) = &state.machine else {
@@ -146,12 +148,13 @@ async fn reopen_cell<I: Io>(cell: &Arc<Cell<I>>) -> bool {
             state.config.clone(),
         )
     };
+    let flush = config.flush;
     cell.place.files.forget_all(cell.place.number);
     let known = recovery::Known {
         recovery_point,
         high_watermark,
         log_start,
-        distrusted: true,
+        cut_to: Some(cut_to),
         clean: false,
     };
     match recovery::open(&cell.place, &cell.name, cell.node_id, config, known).await {
@@ -161,7 +164,11 @@ async fn reopen_cell<I: Io>(cell: &Arc<Cell<I>>) -> bool {
                 return true;
             }
             state.machine = Some(machine);
-            state.reopen = false;
+            state.reopen = None;
+            if state.configured {
+                let config = state.config.clone();
+                state.configure(&cell.place.io, config);
+            }
             if let Some(leadership) = state.leadership {
                 state.step(&cell.place.io, leadership.input());
             }
@@ -170,6 +177,11 @@ async fn reopen_cell<I: Io>(cell: &Arc<Cell<I>>) -> bool {
         }
         Err(error) => {
             tracing::error!(partition = %cell.name, %error, "the partition cannot be opened anew");
+            if matches!(error, recovery::RecoverError::Sync(_)) && flush == FlushPolicy::Synced {
+                // The next attempt's sync would prove nothing: what was not synced before is lost.
+                let mut state = cell.state();
+                state.reopen = state.reopen.map(|at| at.min(recovery_point));
+            }
             false
         }
     }

@@ -104,16 +104,17 @@ impl<I: Io> Shared<I> {
                 return Err(failed(source));
             }
         };
-        let machine = Machine::open(self.io.now(), self.settings.node_id, log, config.clone(), 0);
+        let machine = Machine::open(self.settings.node_id, log, config.clone(), 0);
         let cell = Cell::new(
             name.clone(),
             Some(topic_id),
             place,
             Some(machine),
-            config,
+            config.clone(),
             Known::default(),
             self.settings.node_id,
         );
+        cell.state().configure(&self.io, config);
         self.install(Arc::clone(&cell), directory);
         Ok(cell)
     }

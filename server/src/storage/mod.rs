@@ -241,8 +241,8 @@ impl<I: Io> Storage<I> {
         };
         let config = config.into();
         cell.place.configure(&config);
-        cell.state().config = config.clone();
-        cell.tell(Input::Configure(Box::new(config)));
+        cell.state().configure(&cell.place.io, config);
+        cell.bell.notify_one();
         true
     }
 

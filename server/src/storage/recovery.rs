@@ -27,8 +27,8 @@ pub(super) struct Known {
     pub(super) log_start: i64,
     /// How far it was settled.
     pub(super) high_watermark: i64,
-    /// A sync failed: what is above the recovery point is taken for lost, whatever the files show.
-    pub(super) distrusted: bool,
+    /// A write or a sync failed: what lies from here on is taken for lost, whatever the files show.
+    pub(super) cut_to: Option<i64>,
     /// Whether it was closed in good order.
     pub(super) clean: bool,
 }
@@ -39,6 +39,9 @@ pub(super) enum RecoverError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// A file cannot be synced: what is not durable yet may be lost.
+    #[error("a sync failed: {0}")]
+    Sync(io::Error),
     /// What was durable is damaged.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
@@ -99,16 +102,12 @@ pub(super) async fn open<I: Io>(
     };
     report(name, place, &recovered, known);
     let mut log = recovered.log;
-    if known.distrusted {
-        cut(place, &mut log, known.recovery_point).await?;
+    if let Some(offset) = known.cut_to {
+        // Below the log's start there is nothing that could be lost.
+        let offset = offset.max(log.log_start());
+        cut(place, &mut log, offset).await?;
     }
-    Ok(Partition::open(
-        place.io.now(),
-        node_id,
-        log,
-        config,
-        known.high_watermark,
-    ))
+    Ok(Partition::open(node_id, log, config, known.high_watermark))
 }
 
 /// Cuts a log so that it ends at `offset`.
@@ -127,9 +126,16 @@ async fn cut<I: Io>(place: &Place<I>, log: &mut Log, offset: i64) -> Result<(), 
     }
 }
 
-async fn perform_all<I: Io>(place: &Place<I>, effects: &mut Vec<Effect>) -> io::Result<()> {
+async fn perform_all<I: Io>(
+    place: &Place<I>,
+    effects: &mut Vec<Effect>,
+) -> Result<(), RecoverError> {
     for effect in effects.drain(..) {
-        lanes::perform(place, effect).await?;
+        let syncs = matches!(effect, Effect::Sync(_) | Effect::SyncDir);
+        match lanes::perform(place, effect).await {
+            Err(error) if syncs => return Err(RecoverError::Sync(error)),
+            result => result?,
+        }
     }
     Ok(())
 }
@@ -166,10 +172,10 @@ fn report<I: Io>(name: &TopicPartition, place: &Place<I>, recovered: &Recovered,
             "cut a torn tail that was never synced: the log ends at offset {}", cut.offset
         );
     }
-    if let Some(recovery_point) = recovered.ends_below {
+    if let Some(log_end) = recovered.discarded {
         tracing::warn!(
-            partition = %name, %folder, log_end = recovered.log.log_end(), recovery_point,
-            "the log ends below its recovery point"
+            partition = %name, %folder, log_end, log_start = recovered.log.log_start(),
+            "all of the log lies below its start: it was removed and begins anew there"
         );
     }
     if !known.clean {

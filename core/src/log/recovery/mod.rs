@@ -6,7 +6,7 @@
 //! begins at the newest snapshot of the producers below it ([`anchor`]); if there is none, or if
 //! what lies below cannot be relied on, at the segment's start. A torn end, where writes were under way that nobody had synced, is cut, once, and reported as a
 //! [`Cut`]. What lies below the recovery point was durable: damage there is an error
-//! ([`RecoveryError::Damaged`]), never a shorter log.
+//! ([`RecoveryError::Damaged`], [`RecoveryError::EndsBelow`]), never a shorter log.
 //!
 //! Producers are built from the newest usable snapshot and the batches behind it. A missing or
 //! unsound index is built anew from its segment. Leftovers are handled as Kafka does: `.deleted` and
@@ -76,7 +76,8 @@ pub struct RecoveryInput {
     pub config: LogConfig,
     /// The directory's files.
     pub files: Vec<Listed>,
-    /// Below this everything was durable (`recovery-point-offset-checkpoint`).
+    /// Below this everything was durable (`recovery-point-offset-checkpoint`). A log that ends below
+    /// it is refused.
     pub recovery_point: i64,
     /// The log's start (`log-start-offset-checkpoint`); 0 if there is none.
     pub log_start: i64,
@@ -108,9 +109,8 @@ pub struct Recovered {
     pub bytes_checked: u64,
     /// Segments whose indexes were built anew.
     pub indexes_rebuilt: usize,
-    /// The recovery point, if the log ends below it although nothing is damaged: an earlier
-    /// truncation was not followed by its checkpoint, or somebody cut the file.
-    pub ends_below: Option<i64>,
+    /// Where the log ended, if all of it lies below the log's start: it begins anew there.
+    pub discarded: Option<i64>,
 }
 
 /// A torn end that was cut.
@@ -136,6 +136,17 @@ pub enum RecoveryError {
     Damaged {
         /// Where and what.
         damaged: Damaged,
+        /// Below this everything was durable.
+        recovery_point: i64,
+    },
+    /// The log ends below its recovery point although nothing is damaged: somebody cut or removed a
+    /// file.
+    #[error(
+        "the log ends at offset {log_end}; everything below offset {recovery_point} was durable"
+    )]
+    EndsBelow {
+        /// Where it ends.
+        log_end: i64,
         /// Below this everything was durable.
         recovery_point: i64,
     },

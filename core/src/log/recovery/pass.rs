@@ -182,7 +182,7 @@ impl Recovery {
                 }
             }
         }
-        Ok(Turn::Done(Box::new(self.finish(*pass, out))))
+        Ok(Turn::Done(Box::new(self.finish(*pass, out)?)))
     }
 
     fn note_epoch(&mut self, header: &BatchHeader) {
@@ -291,7 +291,7 @@ impl Recovery {
         Ok(())
     }
 
-    fn finish(&mut self, pass: Pass, out: &mut Vec<Effect>) -> Recovered {
+    fn finish(&mut self, pass: Pass, out: &mut Vec<Effect>) -> Result<Recovered, RecoveryError> {
         let Pass {
             producers,
             next_offset,
@@ -310,9 +310,14 @@ impl Recovery {
         let log_start = self
             .log_start
             .max(segments.front().map_or(0, Segment::base_offset));
-        let ends_below =
-            (log_end < self.recovery_point && cut.is_none()).then_some(self.recovery_point);
+        if log_end < self.recovery_point {
+            return Err(RecoveryError::EndsBelow {
+                log_end,
+                recovery_point: self.recovery_point,
+            });
+        }
         let mut producers = producers;
+        let mut discarded = None;
         if segments.is_empty() || log_end < log_start {
             // Nothing is left that may be read: begin anew at the log's start, as Kafka does.
             let gone: Vec<_> = segments
@@ -321,6 +326,7 @@ impl Recovery {
                 .map(|file| file.to_string())
                 .collect();
             if !gone.is_empty() {
+                discarded = Some(log_end);
                 out.extend([Effect::Remove(gone), Effect::SyncDir]);
             }
             let segment = Segment::new(log_start, self.now);
@@ -363,12 +369,12 @@ impl Recovery {
         if !out.is_empty() {
             out.push(Effect::SyncDir);
         }
-        Recovered {
+        Ok(Recovered {
             log,
             cut,
             bytes_checked: self.bytes_checked,
             indexes_rebuilt: rebuilt,
-            ends_below,
-        }
+            discarded,
+        })
     }
 }

@@ -51,7 +51,6 @@ fn reopen(fixture: &mut Fixture, recovery_point: i64, clean: bool) -> Opened {
         log,
         cut,
         indexes_rebuilt,
-        ends_below,
         ..
     } = recovered;
     fixture.log = log;
@@ -59,7 +58,6 @@ fn reopen(fixture: &mut Fixture, recovery_point: i64, clean: bool) -> Opened {
     Opened {
         cut,
         indexes_rebuilt,
-        ends_below,
     }
 }
 
@@ -67,7 +65,6 @@ fn reopen(fixture: &mut Fixture, recovery_point: i64, clean: bool) -> Opened {
 struct Opened {
     cut: Option<Cut>,
     indexes_rebuilt: usize,
-    ends_below: Option<i64>,
 }
 
 fn active_name(fixture: &Fixture) -> alloc::string::String {
@@ -106,15 +103,46 @@ fn damage_below_the_recovery_point_refuses_the_partition_wherever_it_lies() {
 }
 
 #[test]
-fn a_log_that_ends_between_batches_below_the_recovery_point_says_so() {
+fn a_log_cut_between_batches_or_without_its_last_segment_below_the_recovery_point_is_refused() {
+    for clean in [true, false] {
+        for segment_lost in [true, false] {
+            let mut fixture = filled(11);
+            fixture.log.close(&mut fixture.pending);
+            fixture.write();
+            let (name, end) = (active_name(&fixture), fixture.log.log_end());
+            let base = fixture.log.active().base;
+            let last = fixture.model.last().unwrap().len();
+            let len = fixture.disk.bytes(&name).len();
+            let ends = if segment_lost {
+                fixture.disk.remove(&name);
+                base
+            } else {
+                fixture.disk.bytes_mut(&name).truncate(len - last);
+                end - 2
+            };
+            let Err(RecoveryError::EndsBelow {
+                log_end,
+                recovery_point,
+            }) = fixture.recover(end, 0, clean)
+            else {
+                panic!("clean {clean}, segment lost {segment_lost}: nothing was noticed");
+            };
+            assert_eq!((log_end, recovery_point), (ends, end));
+            // What is left is untouched, and is served when it is asked for as it is.
+            let recovered = fixture.recover(ends, 0, false).unwrap();
+            assert_eq!(recovered.log.log_end(), ends);
+        }
+    }
+}
+
+#[test]
+fn a_log_that_ends_below_its_start_begins_anew_there_and_says_so() {
     let mut fixture = filled(11);
-    let (name, end) = (active_name(&fixture), fixture.log.log_end());
-    let last = fixture.model.last().unwrap().len();
-    let len = fixture.disk.bytes(&name).len();
-    fixture.disk.bytes_mut(&name).truncate(len - last);
-    let recovered = reopen(&mut fixture, end, false);
-    assert_eq!(recovered.ends_below, Some(end));
-    assert_eq!(fixture.log.log_end(), end - 2);
+    let end = fixture.log.log_end();
+    let recovered = fixture.recover(end, end + 100, false).unwrap();
+    assert_eq!(recovered.discarded, Some(end));
+    let (start, now) = (recovered.log.log_start(), recovered.log.log_end());
+    assert_eq!((start, now), (end + 100, end + 100));
 }
 
 #[test]
@@ -428,7 +456,7 @@ fn after_a_crash_what_is_read_of_the_log_lies_above_the_last_snapshot_below_the_
             .bytes_mut(&FileName::OffsetIndex(0).to_string())
             .truncate(sound.len() - 16);
         let opened = reopen(&mut fixture, durable, false);
-        assert_eq!((opened.cut, opened.ends_below), (None, None));
+        assert_eq!(opened.cut, None);
         let (read, batch) = (bytes_of_log_read(&fixture), 190);
         // A header, and the stretch between two index entries, once more to look up a time entry.
         assert!(

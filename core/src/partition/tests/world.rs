@@ -168,8 +168,12 @@ pub(super) struct World {
     pub(super) open: BTreeSet<Ticket>,
     pub(super) values: BTreeMap<Ticket, i64>,
     pub(super) acknowledged: BTreeMap<i64, i64>,
+    /// The same of acks = 1: what a failed sync or a loss of power may take.
+    pub(super) leader_values: BTreeMap<Ticket, i64>,
+    pub(super) written: BTreeMap<i64, i64>,
     pub(super) settled: i64,
-    pub(super) reopen: bool,
+    pub(super) reopen: Option<i64>,
+    pub(super) now: Now,
 }
 
 fn config(flush: FlushPolicy) -> PartitionConfig {
@@ -198,7 +202,7 @@ impl World {
             contents.durable = Some(Vec::new());
         }
         let mut world = Self {
-            partition: Partition::open(now, NODE, log, config.clone(), 0),
+            partition: Partition::open(NODE, log, config.clone(), 0),
             disk,
             config,
             queue: VecDeque::new(),
@@ -209,8 +213,11 @@ impl World {
             open: BTreeSet::new(),
             values: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
+            leader_values: BTreeMap::new(),
+            written: BTreeMap::new(),
             settled: 0,
-            reopen: false,
+            reopen: None,
+            now,
         };
         world.step(Input::Lead {
             epoch: 0,
@@ -221,20 +228,22 @@ impl World {
 
     pub(super) fn step(&mut self, input: Input) {
         let mut out = Vec::new();
-        self.partition.step(Now::default(), input, &mut out);
+        self.partition.step(self.now, input, &mut out);
         for output in out {
             match output {
                 Output::Effect { id, effect } => self.queue.push_back((id, effect)),
-                Output::Reopen => {
+                Output::Reopen { cut_to } => {
                     self.queue.clear();
-                    self.reopen = true;
+                    self.reopen = Some(cut_to);
                 }
                 Output::Reply { to, answer } => {
                     assert!(self.open.remove(&to), "AnsweredOnce: {to:?} {answer:?}");
-                    if let Answer::Appended(Ok(appended)) = answer
-                        && let Some(value) = self.values.remove(&to)
-                    {
-                        self.acknowledged.insert(appended.base_offset, value);
+                    let value = self.values.remove(&to);
+                    let leader_value = self.leader_values.remove(&to);
+                    if let Answer::Appended(Ok(appended)) = answer {
+                        let at = appended.base_offset;
+                        self.acknowledged.extend(value.map(|value| (at, value)));
+                        self.written.extend(leader_value.map(|value| (at, value)));
                     }
                 }
             }
@@ -255,8 +264,10 @@ impl World {
         builder
             .push(value, None, Some(format!("value {value}").as_bytes()))
             .unwrap();
-        if acks == Acks::All {
-            self.values.insert(from, value);
+        match acks {
+            Acks::All => _ = self.values.insert(from, value),
+            Acks::Leader => _ = self.leader_values.insert(from, value),
+            Acks::None => {}
         }
         let options = AppendOptions {
             acks,
@@ -303,7 +314,7 @@ impl World {
                 }
                 self.end_sync(true);
                 self.queue.clear();
-                if !self.reopen {
+                if self.reopen.is_none() {
                     self.step(Input::ChangeFailed { full });
                 }
             }
@@ -352,11 +363,12 @@ impl World {
             self.step(Input::Synced { through });
         } else {
             self.queue.clear();
+            self.written.clear();
             self.step(Input::SyncFailed);
         }
     }
 
-    fn open(&mut self, recovery_point: i64, distrusted: bool) {
+    fn open(&mut self, recovery_point: i64, cut_to: Option<i64>) {
         let listed = self.disk.files.iter().map(|(name, contents)| Listed {
             name: name.to_string(),
             len: contents.cached.len() as u64,
@@ -381,7 +393,8 @@ impl World {
                 Step::Done(recovered) => break recovered.log,
             }
         };
-        if distrusted && let Some(mut cut) = log.truncate_to(recovery_point, Now::default().wall) {
+        let cut = cut_to.and_then(|offset| log.truncate_to(offset, Now::default().wall));
+        if let Some(mut cut) = cut {
             let mut read = None;
             loop {
                 let step = cut.step(&mut log, read.take(), &mut effects).unwrap();
@@ -396,8 +409,8 @@ impl World {
         }
         let high_watermark = self.partition.offsets().high_watermark;
         let config = self.config.clone();
-        self.partition = Partition::open(Now::default(), NODE, log, config, high_watermark);
-        self.reopen = false;
+        self.partition = Partition::open(NODE, log, config, high_watermark);
+        self.reopen = None;
         self.epoch += 1;
         self.step(Input::Lead {
             epoch: self.epoch,
@@ -411,7 +424,14 @@ impl World {
         self.syncing = None;
         self.open.clear();
         self.values.clear();
-        self.open(self.checkpointed, false);
+        self.leader_values.clear();
+        self.written.clear();
+        if self.config.flush != FlushPolicy::Synced {
+            let point = self.checkpointed;
+            self.acknowledged.retain(|offset, _| *offset < point);
+            self.settled = 0;
+        }
+        self.open(self.checkpointed, None);
     }
 
     pub(super) fn run_until_idle(&mut self) {
@@ -422,10 +442,10 @@ impl World {
     }
 
     pub(super) fn check(&mut self) {
-        if self.reopen {
+        if let Some(cut_to) = self.reopen {
             let point = self.partition.recovery_point();
             self.syncing = None;
-            self.open(point, true);
+            self.open(point, Some(cut_to));
         }
         let settled = self.partition.offsets().high_watermark;
         assert!(
@@ -443,7 +463,7 @@ impl World {
             }
         }
         let there = self.disk.cached_records();
-        for (offset, value) in &self.acknowledged {
+        for (offset, value) in self.acknowledged.iter().chain(&self.written) {
             assert_eq!(
                 there.get(offset),
                 Some(value),
