@@ -23,6 +23,9 @@ use super::MetadataSettings;
 use super::partition_config::partition_config;
 use crate::storage::{CreateError, PartitionConfig, Storage, TopicPartition};
 
+/// Kafka's name of the metadata log's topic.
+const METADATA_TOPIC: &str = "__cluster_metadata";
+
 /// How many partitions are opened at once.
 const OPEN_AT_ONCE: usize = 32;
 
@@ -145,10 +148,22 @@ impl<I: Io> Publisher<I> {
     /// What brings a node that just started in step with its image.
     pub(super) async fn apply_all(&mut self, io: &I, image: &RwLock<MetadataImage>) {
         let mut delta = MetadataDelta::default();
+        let mut strays: Vec<TopicPartition> = Vec::new();
         {
             let image = image.read().unwrap_or_else(PoisonError::into_inner);
+            // What deletions that a crash cut short left behind.
+            let held = self.storage.iter().into_iter();
+            strays.extend(held.map(|held| held.name().clone()).filter(|name| {
+                name.topic.as_ref() != METADATA_TOPIC
+                    && image.partition(&name.topic, name.partition).is_none()
+            }));
             for topic in image.topics() {
                 delta.mark_topic(topic);
+            }
+        }
+        for name in strays {
+            if let Err(error) = self.storage.set_aside(&name).await {
+                tracing::error!(partition = %name, %error, "a partition of no topic cannot be set aside");
             }
         }
         self.apply(io, image, &delta).await;
@@ -252,8 +267,6 @@ impl<I: Io> Publisher<I> {
         None
     }
 
-    /// A folder of the same name but of another topic was left by a deletion that a crash cut
-    /// short: it goes first.
     async fn open(
         &self,
         name: &TopicPartition,
@@ -261,24 +274,9 @@ impl<I: Io> Publisher<I> {
         epoch: i32,
         config: PartitionConfig,
     ) -> Result<(), CreateError> {
-        let create = || {
-            self.storage
-                .create(name.clone(), topic_id, config.clone(), epoch)
-        };
-        match create().await {
-            Ok(_) => Ok(()),
-            Err(CreateError::OtherTopicId { .. }) => {
-                tracing::warn!(partition = %name, "removing what a deleted topic left behind");
-                self.storage
-                    .delete(name)
-                    .await
-                    .map_err(|source| CreateError::Io {
-                        path: name.to_string().into(),
-                        source,
-                    })?;
-                create().await.map(drop)
-            }
-            Err(error) => Err(error),
-        }
+        self.storage
+            .create(name.clone(), topic_id, config, epoch)
+            .await
+            .map(drop)
     }
 }

@@ -10,7 +10,7 @@ use ottla_wire::messages::{
 };
 
 use super::*;
-use crate::storage::{Storage, StorageSettings, TopicPartition};
+use crate::storage::{PartitionConfig, Storage, StorageSettings, TopicPartition};
 
 fn run<F: Future>(test: impl FnOnce(RealIo, PathBuf) -> F) -> F::Output {
     let kept = std::env::var_os("OTTLA_KEEP_METADATA_TEST").map(PathBuf::from);
@@ -276,6 +276,29 @@ fn a_quorum_that_is_configured_elsewhere_is_refused_before_anything_is_written()
         );
         let metadata = folder.join("data").join(METADATA_FOLDER);
         assert!(io.disk().metadata(&metadata).await.is_err());
+    });
+}
+
+#[test]
+fn a_partition_whose_topic_is_gone_is_set_aside_at_the_next_start() {
+    run(|io, folder| async move {
+        let config = config(&folder, &[]);
+        let node = start(&io, &config).await;
+        assert_eq!(node.create("kept", 1, &[]).await, 0);
+        // As if a crash had cut the topic's deletion short.
+        let left = TopicPartition::new("deleted", 0);
+        let id = Uuid::from_parts(3, 3);
+        let made = node.storage.create(left, id, PartitionConfig::default(), 0);
+        made.await.unwrap();
+        node.stop().await;
+        let node = start(&io, &config).await;
+        assert!(node.holds("kept", 0) && !node.holds("deleted", 0));
+        let entries = io.disk().list(&folder.join("data")).await.unwrap();
+        let aside = entries
+            .iter()
+            .filter(|entry| entry.name.starts_with("deleted-0.") && entry.name.ends_with("-stray"));
+        assert_eq!(aside.count(), 1);
+        node.stop().await;
     });
 }
 

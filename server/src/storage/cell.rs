@@ -16,17 +16,37 @@ use ottla_core::{
 use ottla_io::Io;
 use tokio::sync::{Notify, oneshot};
 
-use super::{Uuid, lanes::Place, recovery::Known};
+use super::{Uuid, folders::METADATA_TOPIC, lanes::Place, recovery::Known};
 
 /// One partition, shared by its handles and its task.
 pub(super) struct Cell<I: Io> {
     pub(super) name: TopicPartition,
-    pub(super) topic_id: Option<Uuid>,
+    pub(super) topic: Identity,
     pub(super) place: Place<I>,
     pub(super) node_id: i32,
     state: Mutex<State>,
     /// Rung when the task has something to look at.
     pub(super) bell: Notify,
+}
+
+/// What a partition's folder says of its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// Its id.
+    Topic(Uuid),
+    /// Nothing: the folder was not finished.
+    Unsaid,
+    /// Something that cannot be read.
+    Unreadable,
+}
+
+impl Identity {
+    pub(super) fn id(self) -> Option<Uuid> {
+        match self {
+            Self::Topic(id) => Some(id),
+            Self::Unsaid | Self::Unreadable => None,
+        }
+    }
 }
 
 /// What the mutex guards.
@@ -74,7 +94,7 @@ impl Leadership {
 impl<I: Io> Cell<I> {
     pub(super) fn new(
         name: TopicPartition,
-        topic_id: Option<Uuid>,
+        topic: Identity,
         place: Place<I>,
         machine: Option<Partition>,
         config: PartitionConfig,
@@ -97,12 +117,17 @@ impl<I: Io> Cell<I> {
         };
         Arc::new(Self {
             name,
-            topic_id,
+            topic,
             place,
             node_id,
             state: Mutex::new(state),
             bell: Notify::new(),
         })
+    }
+
+    /// Whether it is a partition of that topic. The metadata log was one before it had an id.
+    pub(super) fn is_of(&self, topic_id: Uuid) -> bool {
+        self.topic == Identity::Topic(topic_id) || self.name.topic.as_ref() == METADATA_TOPIC
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

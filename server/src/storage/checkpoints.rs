@@ -16,6 +16,9 @@ const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 const LOG_START: &str = "log-start-offset-checkpoint";
 const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
 
+/// The files' names.
+pub(super) const NAMES: [&str; 3] = [RECOVERY_POINT, LOG_START, HIGH_WATERMARK];
+
 /// What the three files say.
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
@@ -64,10 +67,28 @@ impl<I: Io> Directory<I> {
     }
 
     /// Writes down where the partitions of this directory stand. One that is offline keeps what was
-    /// known of it.
-    pub(super) async fn write_checkpoints(&self, io: &I, cells: &[Arc<Cell<I>>]) -> io::Result<()> {
-        // Two writers at once would use the same temporary files.
+    /// known of it. `cells` gives the partitions once it is this writer's turn, or none if the storage has
+    /// written its last.
+    pub(super) async fn write_checkpoints(
+        &self,
+        io: &I,
+        cells: impl FnOnce() -> Option<Vec<Arc<Cell<I>>>> + Send,
+    ) -> io::Result<()> {
+        // Two writers at once would use the same temporary files, and the later must not have the older
+        // view.
         let _writing = self.writing.lock().await;
+        let stale = std::mem::take(&mut *self.stale());
+        let Some(cells) = cells() else {
+            return Err(io::Error::other("the storage is closed"));
+        };
+        let written = self.write_offsets(io, &cells).await;
+        if written.is_err() {
+            self.stale().extend(stale);
+        }
+        written
+    }
+
+    async fn write_offsets(&self, io: &I, cells: &[Arc<Cell<I>>]) -> io::Result<()> {
         let known: Vec<_> = cells
             .iter()
             .map(|cell| (cell, cell.state().known()))

@@ -4,19 +4,95 @@
 //! itself, so that a disk put into the wrong machine is noticed before anything is written to it.
 
 use std::{
+    collections::BTreeSet,
     io::ErrorKind,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use ottla_core::log::checkpoint::{self, MetaProperties};
+use ottla_core::{
+    log::checkpoint::{self, MetaProperties},
+    partition::TopicPartition,
+};
 use ottla_io::{Disk, Io};
 
-use super::{OpenError, StorageSettings, Uuid};
+use super::{
+    OpenError, StorageSettings, Uuid, checkpoints,
+    folders::{self, Folder, METADATA_TOPIC},
+};
 
 const META_PROPERTIES: &str = "meta.properties";
 const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// What a format leaves in the metadata directory.
+const BOOTSTRAP: &str = "bootstrap.checkpoint";
+
+/// What a log directory shows before anything in it is touched.
+pub(super) struct Survey {
+    path: PathBuf,
+    /// Whether it has a `meta.properties`.
+    formatted: bool,
+    /// Whether a broker has run on it, and not merely formatted it.
+    used: bool,
+    /// Whether the metadata log lies in it.
+    has_metadata: bool,
+}
+
+impl Survey {
+    /// Looks at a directory. One that is not there is as an empty one.
+    pub(super) async fn of<I: Io>(io: &I, path: &Path) -> Result<Self, OpenError> {
+        let entries = match io.disk().list(path).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(source) => {
+                return Err(OpenError::Unwritable {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        let mut survey = Self {
+            path: path.to_owned(),
+            formatted: false,
+            used: false,
+            has_metadata: false,
+        };
+        for entry in entries {
+            let name = entry.name.as_str();
+            if !entry.is_dir {
+                survey.formatted |= name == META_PROPERTIES;
+                survey.used |= name == BOOTSTRAP || checkpoints::NAMES.contains(&name);
+            } else if let Folder::Partition(partition) = folders::parse(name) {
+                survey.used = true;
+                survey.has_metadata |= partition.topic.as_ref() == METADATA_TOPIC;
+            }
+        }
+        Ok(survey)
+    }
+}
+
+/// Refuses directories that are not the ones this node ran on, as far as that shows.
+pub(super) fn check_surveys(
+    surveys: &[Survey],
+    metadata_dir: Option<&PathBuf>,
+) -> Result<(), OpenError> {
+    let astray = |survey: &&Survey| survey.has_metadata && Some(&survey.path) != metadata_dir;
+    if let (Some(astray), Some(expected)) = (surveys.iter().find(astray), metadata_dir) {
+        return Err(OpenError::MetadataElsewhere {
+            path: astray.path.clone(),
+            expected: expected.clone(),
+        });
+    }
+    let used = surveys.iter().find(|survey| survey.used);
+    let missing = surveys.iter().find(|survey| !survey.formatted);
+    match (used, missing) {
+        (Some(used), Some(missing)) => Err(OpenError::Missing {
+            path: missing.path.clone(),
+            other: used.path.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
 
 /// A directory that is locked and belongs to this node.
 pub(super) struct Directory<I: Io> {
@@ -27,6 +103,8 @@ pub(super) struct Directory<I: Io> {
     pub(super) was_clean: bool,
     /// Held while its checkpoints are written.
     pub(super) writing: tokio::sync::Mutex<()>,
+    /// Partitions that are gone, and of which the checkpoints may still speak.
+    stale: Mutex<BTreeSet<TopicPartition>>,
     /// Held for as long as the storage is open.
     lock: Mutex<Option<<I::Disk as Disk>::Lock>>,
 }
@@ -106,8 +184,15 @@ impl<I: Io> Directory<I> {
             cluster_id: identity.cluster_id,
             was_clean,
             writing: tokio::sync::Mutex::new(()),
+            stale: Mutex::default(),
             lock: Mutex::new(Some(lock)),
         })
+    }
+
+    /// Partitions that are gone since the checkpoints were last written. Another one of such a name may
+    /// only be made when they have been written again.
+    pub(super) fn stale(&self) -> MutexGuard<'_, BTreeSet<TopicPartition>> {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets the directory go, so that another process may have it.

@@ -7,8 +7,6 @@ use ottla_core::{
     partition::{QueryError, TopicPartition},
 };
 
-use super::Uuid;
-
 /// Why the log directories cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -31,6 +29,26 @@ pub enum OpenError {
     NotFormatted {
         /// The directory.
         path: PathBuf,
+    },
+    /// The directory is empty, and others of this node are not: its disk may be missing, or it is new and
+    /// nobody has said that its emptiness is no loss.
+    #[error(
+        "{path} has no meta.properties, although {other} has been in use: \
+         is its disk mounted? (a new directory is to be formatted first)"
+    )]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+        /// One that shows that this node has run before.
+        other: PathBuf,
+    },
+    /// The metadata log lies in another directory than the one it is looked for in.
+    #[error("the metadata log lies in {path}, and is looked for in {expected} (metadata.log.dir)")]
+    MetadataElsewhere {
+        /// Where it lies.
+        path: PathBuf,
+        /// `metadata.log.dir`, or the first of `log.dirs`.
+        expected: PathBuf,
     },
     /// The directory belongs to another cluster.
     #[error("{path} belongs to cluster {got}, not to {expected}")]
@@ -91,19 +109,10 @@ pub enum OpenError {
 /// Why a partition cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
-    /// A partition of this name but of another topic is here.
-    #[error("{name} is here with topic id {here}, not {expected}")]
-    OtherTopicId {
-        /// The partition.
-        name: TopicPartition,
-        /// The one asked for.
-        expected: Uuid,
-        /// The one in `partition.metadata`.
-        here: Uuid,
-    },
-    /// The partition or its directory is offline.
-    #[error("{name} is offline")]
-    Offline {
+    /// A folder of this name is here, and its `partition.metadata` cannot be read: whose records are in it
+    /// is not known.
+    #[error("{name} is here, and its partition.metadata cannot be read")]
+    Unidentified {
         /// The partition.
         name: TopicPartition,
     },

@@ -78,7 +78,7 @@ impl<I: Io> PartitionHandle<I> {
 
     /// Its topic's id; zero if its folder does not say.
     pub fn topic_id(&self) -> Uuid {
-        self.cell.topic_id.unwrap_or(Uuid::ZERO)
+        self.cell.topic.id().unwrap_or(Uuid::ZERO)
     }
 
     /// Appends whole record batches. The step is taken before this returns, in the order of the

@@ -32,7 +32,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -52,7 +52,7 @@ pub use ottla_core::{
 pub use settings::{FlushPolicy, PartitionConfig, StorageSettings, TopicCompression, Uuid};
 
 use self::{
-    cell::{Cell, Leadership},
+    cell::{Cell, Identity, Leadership},
     directory::Directory,
     files::OpenFiles,
     lanes::{Place, as_millis},
@@ -93,6 +93,8 @@ struct Shared<I: Io> {
     topics: Mutex<BTreeMap<Uuid, Arc<str>>>,
     /// Numbers partitions in the order in which they were opened.
     next_number: AtomicU64,
+    /// The partitions are being closed: their last checkpoints are not to be written over.
+    closed: AtomicBool,
     /// Held while a folder is made, renamed or removed.
     changing: tokio::sync::Mutex<()>,
     background: Mutex<Vec<Task<()>>>,
@@ -183,7 +185,8 @@ impl<I: Io> Storage<I> {
     }
 
     /// Makes a partition's folder and opens it as leader of `leader_epoch`. One that is there with
-    /// the same topic id is given as it is, with the configuration and epoch set.
+    /// the same topic id is given as it is, with the configuration and epoch set; one that is another
+    /// topic's, or was never finished, is set aside.
     pub async fn create(
         &self,
         name: TopicPartition,
@@ -194,18 +197,18 @@ impl<I: Io> Storage<I> {
         let config = config.into();
         let _changing = self.shared.changing.lock().await;
         let handle = match self.get(&name) {
-            Some(handle) => {
-                if let Some(here) = handle.cell.topic_id.filter(|here| *here != topic_id) {
-                    return Err(CreateError::OtherTopicId {
-                        name,
-                        expected: topic_id,
-                        here,
-                    });
-                }
+            Some(handle) if handle.cell.is_of(topic_id) => {
                 self.set_config(&name, config);
                 handle
             }
-            None => {
+            Some(handle) if handle.cell.topic == Identity::Unreadable => {
+                return Err(CreateError::Unidentified { name });
+            }
+            found => {
+                if found.is_some() {
+                    // Its folder is in the way of the new one, and is set aside for that.
+                    self.take_out(&name).await;
+                }
                 let directory = self.shared.place_for(&name);
                 let made = self.shared.make(&name, topic_id, directory, config).await?;
                 self.handle(made)
@@ -219,19 +222,44 @@ impl<I: Io> Storage<I> {
     /// removes it later. True if there was one.
     pub async fn delete(&self, name: &TopicPartition) -> io::Result<bool> {
         let _changing = self.shared.changing.lock().await;
-        let Some(partition) = self.shared.partitions().remove(name) else {
+        let Some(cell) = self.take_out(name).await else {
             return Ok(false);
         };
-        let Partition { cell, task, .. } = partition;
+        let delay = cell.place.delete_delay();
+        self.shared.discard(&cell.place.folder, delay).await?;
+        Ok(true)
+    }
+
+    /// Takes a partition out of service whose topic is not known any more, and renames its folder to
+    /// `topic-partition.uuid-stray`, where it stays until somebody removes it, as at Kafka. True if
+    /// there was one.
+    pub async fn set_aside(&self, name: &TopicPartition) -> io::Result<bool> {
+        let _changing = self.shared.changing.lock().await;
+        let Some(cell) = self.take_out(name).await else {
+            return Ok(false);
+        };
+        self.shared.set_aside(&cell.place.folder).await?;
+        Ok(true)
+    }
+
+    /// Ends a partition and forgets it. `changing` is held.
+    async fn take_out(&self, name: &TopicPartition) -> Option<Arc<Cell<I>>> {
+        let partition = self.shared.partitions().remove(name)?;
+        let Partition {
+            cell,
+            task,
+            directory,
+        } = partition;
+        self.shared.directories[directory]
+            .stale()
+            .insert(name.clone());
         self.shared.forget_topic(&cell);
         cell.state().delete();
         cell.bell.notify_one();
         // What is under way ends first, so that nothing is written to a folder of that name later.
         let _ = task.await;
         self.shared.files.forget_all(cell.place.number);
-        let delay = cell.place.delete_delay();
-        self.shared.discard(&cell.place.folder, delay).await?;
-        Ok(true)
+        Some(cell)
     }
 
     /// Gives a partition another configuration. False if it is not here.
@@ -290,6 +318,7 @@ impl<I: Io> Storage<I> {
         for task in &background {
             task.abort();
         }
+        self.shared.closed.store(true, Ordering::Release);
         let partitions = std::mem::take(&mut *self.shared.partitions());
         let closing = partitions.values().map(|partition| {
             let (_, answer) = partition.cell.ask(|from| Input::Close { from });
@@ -303,7 +332,9 @@ impl<I: Io> Storage<I> {
                 .filter(|(p, _)| p.directory == index);
             let (cells, closed): (Vec<_>, Vec<_>) =
                 here.map(|(p, clean)| (Arc::clone(&p.cell), *clean)).unzip();
-            let written = directory.write_checkpoints(&self.shared.io, &cells).await;
+            let written = directory
+                .write_checkpoints(&self.shared.io, || Some(cells))
+                .await;
             let clean = written.is_ok() && closed.iter().all(|clean| *clean);
             let marked = match written {
                 Ok(()) if clean => directory.mark_clean(&self.shared.io, broker_epoch).await,
@@ -372,7 +403,7 @@ impl<I: Io> Shared<I> {
     fn install(&self, cell: Arc<Cell<I>>, directory: usize) {
         let task = self.io.spawn("partition", driver::run(Arc::clone(&cell)));
         let name = cell.name.clone();
-        if let Some(id) = cell.topic_id {
+        if let Some(id) = cell.topic.id() {
             self.topics().insert(id, Arc::clone(&name.topic));
         }
         self.partitions().insert(
@@ -394,14 +425,18 @@ impl<I: Io> Shared<I> {
     }
 
     async fn checkpoint(&self, directory: usize) -> io::Result<()> {
-        let cells: Vec<_> = self
-            .partitions()
-            .values()
-            .filter(|partition| partition.directory == directory)
-            .map(|partition| Arc::clone(&partition.cell))
-            .collect();
+        let cells = || {
+            let partitions = self.partitions();
+            if self.closed.load(Ordering::Acquire) {
+                return None;
+            }
+            let here = partitions
+                .values()
+                .filter(|partition| partition.directory == directory);
+            Some(here.map(|partition| Arc::clone(&partition.cell)).collect())
+        };
         self.directories[directory]
-            .write_checkpoints(&self.io, &cells)
+            .write_checkpoints(&self.io, cells)
             .await
     }
 

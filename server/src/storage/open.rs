@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Weak, atomic::AtomicU64},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use futures_util::{StreamExt, stream};
@@ -11,9 +14,9 @@ use ottla_io::{Disk, Io};
 
 use super::{
     OpenError, Shared, Storage, StorageSettings,
-    cell::Cell,
+    cell::{Cell, Identity},
     checkpoints::Checkpoints,
-    directory::Directory,
+    directory::{Directory, Survey, check_surveys},
     files::OpenFiles,
     folders::{self, Folder},
     recovery,
@@ -48,6 +51,7 @@ impl<I: Io> Storage<I> {
             partitions: Default::default(),
             topics: Default::default(),
             next_number: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
             changing: tokio::sync::Mutex::new(()),
             background: Default::default(),
             settings,
@@ -83,6 +87,12 @@ async fn open_directories<I: Io>(
     {
         paths.push(path);
     }
+    let mut surveys = Vec::with_capacity(paths.len());
+    for path in &paths {
+        surveys.push(Survey::of(io, path).await?);
+    }
+    let metadata_dir = settings.metadata_log_dir.as_ref().or(paths.first());
+    check_surveys(&surveys, metadata_dir)?;
     let mut directories: Vec<Directory<I>> = Vec::with_capacity(paths.len());
     for path in paths {
         // All directories belong to one cluster: the configured one, or the first directory's.
@@ -172,10 +182,17 @@ impl<I: Io> Shared<I> {
             let node_id = self.settings.node_id;
             // A task of its own: checking checksums is work for a processor.
             self.io.spawn("recover-partition", async move {
-                let topic_id = recovery::topic_id(&place).await;
+                let topic = recovery::identity(&place).await;
                 let machine =
                     recovery::open(&place, &found.name, node_id, config.clone(), known).await;
                 let machine = match machine {
+                    Ok(_) if topic == Identity::Unreadable => {
+                        tracing::error!(
+                            partition = %found.name, folder = %place.folder.display(),
+                            "partition.metadata cannot be read: the partition stays offline"
+                        );
+                        None
+                    }
                     Ok(machine) => Some(machine),
                     Err(error) => {
                         tracing::error!(
@@ -186,7 +203,7 @@ impl<I: Io> Shared<I> {
                     }
                 };
                 (
-                    Cell::new(found.name, topic_id, place, machine, config, known, node_id),
+                    Cell::new(found.name, topic, place, machine, config, known, node_id),
                     found.directory,
                 )
             })

@@ -14,7 +14,7 @@ use ottla_core::{
 use ottla_io::{Disk, File, Io, OpenMode};
 
 use super::{
-    Uuid,
+    cell::Identity,
     lanes::{self, Place},
 };
 
@@ -50,18 +50,18 @@ pub(super) enum RecoverError {
     Truncation(#[from] Damaged),
 }
 
-/// The topic's id, as the folder says.
-pub(super) async fn topic_id<I: Io>(place: &Place<I>) -> Option<Uuid> {
-    let contents = place
-        .io
-        .disk()
-        .read(&place.path(FileName::PartitionMetadata))
-        .await
-        .ok()?;
-    checkpoint::parse_partition_metadata(&contents)
-        .ok()?
-        .parse()
-        .ok()
+/// The topic, as the folder says.
+pub(super) async fn identity<I: Io>(place: &Place<I>) -> Identity {
+    let path = place.path(FileName::PartitionMetadata);
+    let contents = match place.io.disk().read(&path).await {
+        Ok(contents) => contents,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Identity::Unsaid,
+        Err(_) => return Identity::Unreadable,
+    };
+    let id = checkpoint::parse_partition_metadata(&contents);
+    id.ok()
+        .and_then(|id| id.parse().ok())
+        .map_or(Identity::Unreadable, Identity::Topic)
 }
 
 /// Opens a partition.
