@@ -148,8 +148,7 @@ pub const GROUP_LOG_REWRITE_BYTES_MIN: usize = 8 << 20;
 pub const GROUP_LOG_REWRITE_RATIO: usize = 4;
 
 /// The size of one append of a rewrite, of tombstones, and of what the driver gathers into one
-/// batch. It must stay below the `max.message.bytes` of any offsets topic (Kafka's default is
-/// 1 MiB) with room for the batch's own bytes.
+/// batch, less where the `max.message.bytes` of the offsets topic is less (Kafka's default is 1 MiB).
 pub const GROUP_APPEND_BYTES_MAX: usize = 512 << 10;
 
 const _: () = assert!(GROUP_APPEND_BYTES_MAX < 1 << 20);

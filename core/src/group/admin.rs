@@ -11,7 +11,8 @@ use super::{
     request::{
         GroupDescription, GroupError, GroupListing, ListGroups, MemberDescription, Response,
     },
-    shard::{Change, GroupShard, Then},
+    shard::GroupShard,
+    writes::{Change, Then},
 };
 use crate::time::Now;
 

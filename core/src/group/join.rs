@@ -11,8 +11,9 @@ use super::{
     member::{Member, detached},
     records::group_value,
     request::{GroupError, JoinAnswer, JoinGroup, Protocol, Response},
-    shard::{Change, Group, GroupShard, Then, Write, millis},
+    shard::{Group, GroupShard, millis},
     timer::{TimerKey, TimerReason},
+    writes::{Change, Then, Write},
 };
 use crate::{
     limits::{GROUP_MEMBER_ID_PREFIX_MAX, GROUP_NEW_MEMBER_JOIN_TIMEOUT},

@@ -37,6 +37,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod writes;
 
 pub use classic::GroupState;
 pub use config::GroupConfig;
@@ -66,7 +67,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// About what the record takes in the log.
+    /// What the record takes in the log, at most.
     #[must_use]
     pub fn size(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Bytes::len) + records::RECORD_OVERHEAD
@@ -126,6 +127,10 @@ pub enum Input {
     TopicsDeleted(Vec<(Str, Uuid)>),
     /// The settings changed.
     Config(GroupConfig),
+    /// What a batch of the log may have beside its header; of more, [`Output::Append`] holds only what
+    /// has to be one batch. [`GROUP_APPEND_BYTES_MAX`](crate::limits::GROUP_APPEND_BYTES_MAX) until
+    /// this says otherwise, and at most.
+    BatchBytesMax(usize),
     /// The time of [`GroupShard::next_timer`] has come.
     Timer,
 }

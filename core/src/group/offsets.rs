@@ -18,8 +18,9 @@ use super::{
         CommitTopic, FetchedOffset, FetchedTopic, GroupError, OffsetCommit, OffsetDelete,
         OffsetFetch, Response, TopicName, TopicResults,
     },
-    shard::{Change, Group, GroupShard, Then},
+    shard::{Group, GroupShard},
     timer::{TimerKey, TimerReason},
+    writes::{Change, Then},
 };
 use crate::{
     limits::GROUP_STRING_BYTES_MAX,

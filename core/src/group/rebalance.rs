@@ -11,8 +11,9 @@ use super::{
     classic::GroupState,
     join::current_generation,
     request::{GroupError, JoinAnswer, LeaveGroup, MemberIdentity, MemberResult, Response},
-    shard::{GroupShard, Then, millis},
+    shard::{GroupShard, millis},
     timer::{TimerKey, TimerReason},
+    writes::Then,
 };
 use crate::time::{Duration, Now};
 
@@ -292,10 +293,10 @@ impl GroupShard {
         if id.is_empty() {
             return Err(GroupError::InvalidGroupId);
         }
-        match self.groups.get(&id).map(|g| g.classic.state()) {
-            // A group that is not there has none of them: an answer for each, as from one that is.
-            Some(GroupState::Dead) => return Err(GroupError::CoordinatorNotAvailable),
-            Some(_) | None => {}
+        // A group that is not there has none of them: an answer for each, as from one that is.
+        let group = self.groups.get(&id);
+        if group.is_some_and(|g| g.classic.is(GroupState::Dead)) {
+            return Err(GroupError::CoordinatorNotAvailable);
         }
         let answers: Vec<MemberResult> = request
             .members

@@ -22,13 +22,16 @@ use super::{
     member::Member,
     request::{CommitPartition, Protocol},
 };
-use crate::time::Timestamp;
+use crate::{limits::GROUP_APPEND_BYTES_MAX, time::Timestamp};
 
 /// The topic that holds the records of all groups.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
-/// What a record takes in a batch besides its key and value, about.
-pub(super) const RECORD_OVERHEAD: usize = 12;
+/// What a record takes in a batch besides its key and value, at most: its length, attributes, time,
+/// offset, two lengths and the count of its headers, in a batch of up to 1 MiB.
+pub(super) const RECORD_OVERHEAD: usize = 3 + 1 + 1 + 3 + 3 + 3 + 1;
+
+const _: () = assert!(GROUP_APPEND_BYTES_MAX <= 1 << 20);
 
 /// The partition of [`OFFSETS_TOPIC`] that a group belongs to: Java's `String.hashCode`, made
 /// positive as Kafka does, modulo `offsets.topic.num.partitions`.

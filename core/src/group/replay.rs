@@ -17,7 +17,8 @@ use super::{
     Output, Record,
     classic::ClassicGroup,
     records::{Parsed, RECORD_OVERHEAD, StoredOffset, parse},
-    shard::{Change, Group, GroupShard, Then},
+    shard::{Group, GroupShard},
+    writes::{Change, Then},
 };
 use crate::time::Now;
 

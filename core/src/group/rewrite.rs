@@ -28,10 +28,11 @@ use ottla_wire::EncodeError;
 use super::{
     Output, Record,
     records::{group_record, offset_record},
-    shard::{GroupShard, Then, Write},
+    shard::GroupShard,
+    writes::{Then, Write},
 };
 use crate::{
-    limits::{GROUP_APPEND_BYTES_MAX, GROUP_LOG_REWRITE_BYTES_MIN, GROUP_LOG_REWRITE_RATIO},
+    limits::{GROUP_LOG_REWRITE_BYTES_MIN, GROUP_LOG_REWRITE_RATIO},
     time::Now,
 };
 
@@ -135,7 +136,7 @@ impl GroupShard {
             let size = record.size();
             if size > room || chunks.is_empty() {
                 chunks.push(Vec::new());
-                room = GROUP_APPEND_BYTES_MAX;
+                room = self.batch_bytes_max;
             }
             room = room.saturating_sub(size);
             if let Some(chunk) = chunks.last_mut() {

@@ -9,7 +9,8 @@ use super::{
     Output, Ticket,
     classic::{ClassicGroup, GroupState},
     request::{Assignment, GroupError, Heartbeat, Response, SyncGroup},
-    shard::{GroupShard, Then},
+    shard::GroupShard,
+    writes::Then,
 };
 use crate::time::Now;
 

@@ -4,6 +4,7 @@
 extern crate std;
 
 mod admin;
+mod bounds;
 mod membership;
 mod model;
 mod offsets;

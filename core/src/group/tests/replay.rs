@@ -236,6 +236,21 @@ fn a_rewrite_that_fails_cuts_nothing() {
 }
 
 #[test]
+fn a_rewrite_and_its_like_keep_to_what_a_batch_may_hold() {
+    let mut f = about_to_rewrite();
+    let record = offset("g0", 1).size() + "note".len();
+    f.step(Input::BatchBytesMax(2 * record));
+    f.step(Input::Timer);
+    let sizes: Vec<usize> = f.in_flight.iter().map(|(_, r)| r.len()).collect();
+    assert_eq!(sizes, [2, 2, 1]);
+    f.commit_all();
+    f.step(Input::TopicsDeleted(alloc::vec![("t".into(), Uuid::ZERO)]));
+    assert!(f.in_flight.len() > 1);
+    f.commit_all();
+    assert!(f.shard.groups.is_empty());
+}
+
+#[test]
 fn a_log_of_which_nothing_is_alive_is_cut_whole() {
     let mut f = Fixture::new();
     f.commit("g", None, 1).unwrap();
