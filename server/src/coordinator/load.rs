@@ -18,6 +18,8 @@ use crate::storage::{Isolation, PartitionHandle, QueryError, ReadError};
 pub(super) enum LoadError {
     #[error("reading at offset {offset}: {source}")]
     Read { offset: i64, source: ReadError },
+    #[error("nothing is read at offset {offset}, though the log ends at {end}")]
+    Missing { offset: i64, end: i64 },
     #[error("waiting for the log to be durable: {0}")]
     Wait(QueryError),
     #[error("a batch behind offset {offset}: {source}")]
@@ -41,12 +43,17 @@ pub(super) async fn load<I: Io>(
 ) -> Result<(), LoadError> {
     let mut offset = handle.log_start();
     loop {
+        // Before the read, so that what is written meanwhile is not missed in it.
+        let end = handle.log_end();
         let bytes = handle
             .read_from(offset, GROUP_LOAD_READ_BYTES, Isolation::LogEnd)
             .await
             .map_err(|source| LoadError::Read { offset, source })?;
         let next = read_part(offset, bytes, &mut take)?;
         if next == offset {
+            if offset < end {
+                return Err(LoadError::Missing { offset, end });
+            }
             break;
         }
         offset = next;

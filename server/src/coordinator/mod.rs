@@ -16,7 +16,7 @@ mod shard;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -127,6 +127,7 @@ impl<I: Io> Groups<I> {
             }
             stays
         });
+        let mut topics: Option<Arc<BTreeSet<Uuid>>> = None;
         for (index, epoch) in led {
             if state.shards.contains_key(&index) {
                 continue;
@@ -134,8 +135,11 @@ impl<I: Io> Groups<I> {
             let name = TopicPartition::new(OFFSETS_TOPIC, index);
             match self.shared.storage.get(&name) {
                 Some(handle) => {
-                    let config = self.shared.settings.groups.clone();
-                    let shard = Shard::start(self.shared.io.clone(), handle, epoch, config);
+                    let topics = topics.get_or_insert_with(|| {
+                        image.topics().map(|t| t.id).collect::<BTreeSet<_>>().into()
+                    });
+                    let (io, settings) = (self.shared.io.clone(), self.shared.settings.clone());
+                    let shard = Shard::start(io, handle, epoch, settings, Arc::clone(topics));
                     state.shards.insert(index, shard);
                 }
                 // The storage could not open it: its groups have no coordinator until it can.

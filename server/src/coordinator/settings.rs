@@ -12,6 +12,8 @@ use ottla_core::{
 pub struct GroupSettings {
     /// `node.id`
     pub node_id: i32,
+    /// `offsets.commit.timeout.ms`
+    pub commit_timeout: Duration,
     /// What the machine needs.
     pub groups: GroupConfig,
 }
@@ -22,6 +24,7 @@ impl GroupSettings {
     pub fn new(node_id: i32) -> Self {
         Self {
             node_id,
+            commit_timeout: Duration::from_millis(5_000),
             groups: GroupConfig::default(),
         }
     }
@@ -41,6 +44,7 @@ impl GroupSettings {
         };
         let groups = &plain.groups;
         Self {
+            commit_timeout: span("offsets.commit.timeout.ms", 1, plain.commit_timeout),
             groups: GroupConfig {
                 initial_rebalance_delay: span(
                     "group.initial.rebalance.delay.ms",

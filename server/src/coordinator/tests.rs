@@ -4,11 +4,16 @@ use std::{future::Future, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use ottla_core::group::{
-    Client, GroupConfig, GroupError, OFFSETS_TOPIC, Request, Response,
-    request::{
-        CommitPartition, CommitTopic, JoinGroup, OffsetCommit, OffsetFetch, Protocol, TopicName,
+use ottla_core::{
+    batch::BatchError,
+    group::{
+        AppendFailure, Client, GroupConfig, GroupError, ListGroups, OFFSETS_TOPIC, Request,
+        Response,
+        request::{
+            CommitPartition, CommitTopic, JoinGroup, OffsetCommit, OffsetFetch, Protocol, TopicName,
+        },
     },
+    log,
 };
 use ottla_io::real::RealIo;
 use ottla_wire::{
@@ -16,10 +21,13 @@ use ottla_wire::{
     records::{BatchBuilder, batches},
 };
 
-use super::shard::Shard;
+use super::{
+    GroupSettings,
+    shard::{Shard, judge},
+};
 use crate::storage::{
-    Acks, Isolation, Origin, PartitionConfig, PartitionHandle, Storage, StorageSettings,
-    TopicPartition,
+    Acks, AppendError, Isolation, Origin, PartitionConfig, PartitionHandle, Storage,
+    StorageSettings, TopicPartition,
 };
 
 const EPOCH: i32 = 3;
@@ -33,19 +41,33 @@ async fn opened(
     io: &RealIo,
     folder: &std::path::Path,
 ) -> (Storage<RealIo>, PartitionHandle<RealIo>) {
+    opened_with(io, folder, PartitionConfig::default()).await
+}
+
+async fn opened_with(
+    io: &RealIo,
+    folder: &std::path::Path,
+    config: PartitionConfig,
+) -> (Storage<RealIo>, PartitionHandle<RealIo>) {
     let settings = StorageSettings::new(1, vec![folder.join("data")]);
     let storage = Storage::open(io.clone(), settings).await.unwrap();
     let name = TopicPartition::new(OFFSETS_TOPIC, 0);
     let id = Uuid::from_parts(7, 7);
-    let handle = storage
-        .create(name, id, PartitionConfig::default(), EPOCH)
-        .await
-        .unwrap();
+    let handle = storage.create(name, id, config, EPOCH).await.unwrap();
     (storage, handle)
 }
 
 fn started(io: &RealIo, handle: &PartitionHandle<RealIo>, epoch: i32) -> Shard<RealIo> {
-    Shard::start(io.clone(), handle.clone(), epoch, GroupConfig::default())
+    with(io, handle, epoch, GroupSettings::new(1))
+}
+
+fn with(
+    io: &RealIo,
+    handle: &PartitionHandle<RealIo>,
+    epoch: i32,
+    settings: GroupSettings,
+) -> Shard<RealIo> {
+    Shard::start(io.clone(), handle.clone(), epoch, settings, Arc::default())
 }
 
 /// Asks until the shard has been loaded.
@@ -158,6 +180,98 @@ fn a_shard_of_another_leader_epoch_answers_nothing_that_is_not_in_the_log() {
 }
 
 #[test]
+fn a_commit_larger_than_a_batch_may_be_fails_alone() {
+    run(|io, folder| async move {
+        let mut config = PartitionConfig::default();
+        config.log.max_message_bytes = 1_000;
+        let (_storage, handle) = opened_with(&io, &folder, config).await;
+        let shard = started(&io, &handle, EPOCH);
+        assert_eq!(committed(&shard, "g0").await, -1);
+        let Request::OffsetCommit(mut large) = commit("large", 5) else {
+            unreachable!()
+        };
+        large.topics[0].partitions[0].metadata = Some("n".repeat(2_000).into());
+        // Each fits a batch; all of them together do not.
+        let names: Vec<String> = (0..40).map(|n| format!("g{n}")).collect();
+        let mut requests: Vec<Request> = names.iter().map(|group| commit(group, 5)).collect();
+        requests.insert(20, Request::OffsetCommit(large));
+        let answers = join_all(requests.into_iter().map(|r| ask(&shard, r))).await;
+        for (n, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Response::OffsetCommit(Err(error)) if n == 20 => {
+                    assert_eq!(error, GroupError::UnknownServerError);
+                }
+                Response::OffsetCommit(Ok(_)) if n != 20 => {}
+                other => panic!("{n}: {other:?}"),
+            }
+        }
+        assert_eq!(handle.log_end(), 40);
+        // The shard is the one it was: nothing is being loaded.
+        let again = commit("g0", 6);
+        let answer = shard.ask(Client::default(), again).await;
+        assert!(
+            matches!(answer, Response::OffsetCommit(Ok(_))),
+            "{answer:?}"
+        );
+    });
+}
+
+#[test]
+fn only_an_append_whose_fate_is_not_known_costs_the_groups_their_place() {
+    let too_large = BatchError::TooLarge { got: 2, max: 1 };
+    let no_segment = log::AppendError::TooLarge { got: 2, max: 1 };
+    for (error, expected) in [
+        (AppendError::Full, (AppendFailure::Full, false)),
+        (too_large.into(), (AppendFailure::TooLarge, false)),
+        (no_segment.into(), (AppendFailure::TooLarge, false)),
+        (AppendError::Storage, (AppendFailure::NotLeader, true)),
+        (AppendError::Closed, (AppendFailure::NotLeader, true)),
+    ] {
+        assert_eq!(judge(&error), expected, "{error}");
+    }
+}
+
+#[test]
+fn a_commit_that_is_not_durable_in_time_is_put_off_and_written_all_the_same() {
+    run(|io, folder| async move {
+        let (_storage, handle) = opened(&io, &folder).await;
+        let settings = GroupSettings {
+            commit_timeout: std::time::Duration::ZERO,
+            ..GroupSettings::new(1)
+        };
+        let shard = with(&io, &handle, EPOCH, settings);
+        assert_eq!(committed(&shard, "g").await, -1);
+        let answer = ask(&shard, commit("g", 5)).await;
+        assert_eq!(
+            answer,
+            Response::OffsetCommit(Err(GroupError::CoordinatorNotAvailable))
+        );
+        handle
+            .wait_beyond(0, Isolation::ReadUncommitted)
+            .await
+            .unwrap();
+        assert_eq!(handle.log_end(), 1);
+    });
+}
+
+#[test]
+fn a_shard_that_panicked_is_loaded_again() {
+    run(|io, folder| async move {
+        let (_storage, handle) = opened(&io, &folder).await;
+        let shard = started(&io, &handle, EPOCH);
+        ask(&shard, commit("g", 5)).await;
+        shard.break_down();
+        // Until its task has seen it nobody coordinates these groups; then they are being loaded.
+        let list = Request::List(ListGroups::default());
+        let nobody = list.refused(GroupError::NotCoordinator);
+        while ask(&shard, list.clone()).await == nobody {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(committed(&shard, "g").await, 5);
+    });
+}
+
+#[test]
 fn a_shard_that_stops_answers_who_waits_and_refuses_who_comes() {
     run(|io, folder| async move {
         let (_storage, handle) = opened(&io, &folder).await;
@@ -197,7 +311,11 @@ fn timers_fire_without_any_request() {
             initial_rebalance_delay: std::time::Duration::from_millis(20),
             ..GroupConfig::default()
         };
-        let shard = Shard::start(io.clone(), handle.clone(), EPOCH, config);
+        let settings = GroupSettings {
+            groups: config,
+            ..GroupSettings::new(1)
+        };
+        let shard = with(&io, &handle, EPOCH, settings);
         let join = JoinGroup {
             group_id: "g".into(),
             session_timeout_ms: 10_000,

@@ -90,12 +90,17 @@ async fn fetch<I: Io>(
     {
         Response::OffsetFetch(Ok(topics)) => {
             let image = broker.metadata.image();
-            for topic in topics {
+            for mut topic in topics {
                 let id = if all {
-                    image.topic_id(&topic.topic.name).unwrap_or(Uuid::ZERO)
+                    let id = image.topic_id(&topic.topic.name).unwrap_or(Uuid::ZERO);
+                    forget_earlier(&mut topic, id);
+                    id
                 } else {
                     topic.topic.id
                 };
+                if all && topic.partitions.is_empty() {
+                    continue;
+                }
                 // Who speaks of topics by id cannot be told of one that has none any more.
                 if !by_id || id != Uuid::ZERO {
                     answer
@@ -111,6 +116,14 @@ async fn fetch<I: Io>(
         _ => unreachable!("a fetch is answered by a fetch"),
     }
     answer
+}
+
+/// Leaves out what was committed for an earlier topic of the same name.
+fn forget_earlier(topic: &mut FetchedTopic, id: Uuid) {
+    let is_unknown = |id| id == Uuid::ZERO;
+    topic
+        .partitions
+        .retain(|p| is_unknown(id) || is_unknown(p.topic_id) || p.topic_id == id);
 }
 
 fn unknown(topic: OffsetFetchRequestTopics, error: ErrorCode) -> OffsetFetchResponseTopics {
@@ -229,5 +242,33 @@ fn older_topic(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
         name: topic.name,
         partitions: partitions.collect(),
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_offsets_those_of_an_earlier_topic_of_the_name_are_left_out() {
+        let [old, new] = [1, 2].map(|n| Uuid::from_parts(0, n));
+        let stored = |partition, topic_id| FetchedOffset {
+            partition,
+            offset: 5,
+            leader_epoch: -1,
+            metadata: Str::new(),
+            topic_id,
+            error: None,
+        };
+        let topic = FetchedTopic {
+            topic: TopicName::default(),
+            partitions: vec![stored(0, old), stored(1, new), stored(2, Uuid::ZERO)],
+        };
+        for (id, left) in [(new, vec![1, 2]), (Uuid::ZERO, vec![0, 1, 2])] {
+            let mut topic = topic.clone();
+            forget_earlier(&mut topic, id);
+            let partitions: Vec<i32> = topic.partitions.iter().map(|p| p.partition).collect();
+            assert_eq!(partitions, left);
+        }
     }
 }
