@@ -978,6 +978,22 @@ fn nothing_is_answered_before_it_is_durable_and_a_failed_append_takes_all_back()
 }
 
 #[test]
+fn what_this_broker_does_not_have_is_refused_and_not_taken_without_effect() {
+    let mut fixture = Fixture::leading();
+    let (code, words) = fixture.alter(8, "1", &[("root", 0, Some("DEBUG"))]);
+    assert_eq!(code, ErrorCode::InvalidRequest as i16);
+    assert!(words.starts_with("This broker has no loggers"), "{words}");
+    for key in ["listeners", "max.connection.creation.rate"] {
+        let (code, words) = fixture.alter(4, "1", &[(key, 0, Some("1"))]);
+        assert_eq!(code, ErrorCode::InvalidRequest as i16);
+        assert!(words.starts_with("Cannot update these configs dynamically"));
+    }
+    let of_group = [("consumer.session.timeout.ms", 0, Some("1000"))];
+    let (code, _) = fixture.alter(32, "g", &of_group);
+    assert_eq!(code, ErrorCode::InvalidConfig as i16);
+}
+
+#[test]
 fn an_append_that_finds_no_room_takes_back_what_is_pending_and_the_controller_goes_on() {
     let mut fixture = Fixture::leading();
     let before = fixture.published.clone();

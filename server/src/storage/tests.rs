@@ -224,6 +224,18 @@ fn a_directory_in_use_of_another_cluster_or_node_is_refused() {
 }
 
 #[test]
+fn a_clean_stop_leaves_the_brokers_epoch_in_the_marker() {
+    run(|io, folder| async move {
+        let storage = Storage::open(io.clone(), settings(&folder)).await.unwrap();
+        storage.shutdown_as(17).await;
+        let path = folder.join("data").join(".kafka_cleanshutdown");
+        let marker = io.disk().read(&path).await.unwrap();
+        let epoch = ottla_core::log::checkpoint::parse_clean_shutdown(&marker);
+        assert_eq!(epoch, Ok(17));
+    });
+}
+
+#[test]
 fn a_deleted_partition_is_gone_and_its_name_is_free() {
     run(|io, folder| async move {
         let storage = Storage::open(io.clone(), settings(&folder)).await.unwrap();
