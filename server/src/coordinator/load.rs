@@ -43,7 +43,6 @@ pub(super) async fn load<I: Io>(
 ) -> Result<(), LoadError> {
     let mut offset = handle.log_start();
     loop {
-        // Before the read, so that what is written meanwhile is not missed in it.
         let end = handle.log_end();
         let bytes = handle
             .read_from(offset, GROUP_LOAD_READ_BYTES, Isolation::LogEnd)
@@ -51,6 +50,8 @@ pub(super) async fn load<I: Io>(
             .map_err(|source| LoadError::Read { offset, source })?;
         let next = read_part(offset, bytes, &mut take)?;
         if next == offset {
+            // An append from before that is still on its way, or a defect: in both cases the state
+            // would lack it, so the partition is loaded again.
             if offset < end {
                 return Err(LoadError::Missing { offset, end });
             }
