@@ -158,10 +158,13 @@ impl RequestMemory {
     }
 
     fn of_size(&self, len: usize) -> (&Arc<Semaphore>, Option<&Arc<Semaphore>>) {
-        let pool = match len {
-            ..=SMALL_MAX => return (&self.small, None),
-            ..=MODERATE_FRAME_BYTES => &self.moderate,
-            _ => &self.large,
+        if len <= SMALL_MAX {
+            return (&self.small, None);
+        }
+        let pool = if len <= MODERATE_FRAME_BYTES {
+            &self.moderate
+        } else {
+            &self.large
         };
         (&pool.growing, Some(&pool.finishing))
     }
