@@ -103,6 +103,14 @@ pub enum ConfigError {
         /// The listener's name.
         name: String,
     },
+    /// `inter.broker.listener.name` names a listener that brokers cannot use.
+    #[error(
+        "inter.broker.listener.name names {name}, which is not among the listeners for clients"
+    )]
+    NoInterBrokerListener {
+        /// The listener's name.
+        name: String,
+    },
     /// `advertised.listeners` has nothing for clients.
     #[error("advertised.listeners has no listener for clients")]
     NoAdvertised,
@@ -166,6 +174,11 @@ impl BrokerConfig {
         let (listeners, controller_listeners) = split_listeners(&text, roles)?;
         let (advertised_listeners, wildcard_listeners) =
             advertised(&text, &listeners, &controller_listeners)?;
+        if let Some(name) = text.text("inter.broker.listener.name")
+            && !listeners.iter().any(|l| l.name.eq_ignore_ascii_case(&name))
+        {
+            return Err(ConfigError::NoInterBrokerListener { name });
+        }
         let node_id = node_id(&text)?;
         acted_on::refuse_unsupported(&text, node_id, roles, &controller_listeners)?;
         let log_dirs = log_dirs(&text)?;

@@ -86,7 +86,10 @@ fn closing_a_consumer_that_was_assigned_a_partition_commits_for_its_group() {
         next(&io, &mut reader).await;
         reader.close().await.unwrap();
         let other = consumer(&io, &address);
-        let committed = other.committed(&[partition.clone()]).await.unwrap();
+        let committed = other
+            .committed(std::slice::from_ref(&partition))
+            .await
+            .unwrap();
         assert_eq!(committed[&partition].offset, 1);
         other.close().await.unwrap();
     });

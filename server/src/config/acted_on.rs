@@ -26,6 +26,7 @@ const ACTED_ON: &[&str] = &[
     "group.max.session.timeout.ms",
     "group.max.size",
     "group.min.session.timeout.ms",
+    "inter.broker.listener.name",
     "listener.security.protocol.map",
     "listeners",
     "log.cleanup.policy",

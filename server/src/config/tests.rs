@@ -40,7 +40,7 @@ fn a_file_written_for_kafka_is_taken_as_it_is() {
     assert_eq!(config.controller_listeners[0].port, 9093);
     assert_eq!(config.advertised_listeners[0].host, "localhost");
     assert_eq!(config.metadata_log_dir, PathBuf::from("/tmp/a"));
-    assert!(config.unknown_keys.is_empty());
+    assert_eq!(config.warnings(), [""; 0]);
 }
 
 #[test]
@@ -118,6 +118,15 @@ fn an_advertised_listener_that_does_not_exist_is_refused() {
          controller.listener.names=CONTROLLER\nadvertised.listeners=CONTROLLER://h:9093",
     );
     assert!(matches!(error, Err(ConfigError::NoAdvertised)));
+}
+
+#[test]
+fn a_listener_for_brokers_that_does_not_exist_is_refused() {
+    let error = read("inter.broker.listener.name=OTHER");
+    assert!(matches!(
+        error,
+        Err(ConfigError::NoInterBrokerListener { .. })
+    ));
 }
 
 #[test]
