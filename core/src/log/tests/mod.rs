@@ -5,6 +5,7 @@ mod fixture;
 mod model;
 mod producers;
 mod recovery;
+mod retention;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
