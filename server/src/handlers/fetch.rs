@@ -50,9 +50,6 @@ const TOPIC_IDS: i16 = 13;
 /// From this version on clients know zstd.
 const ZSTD: i16 = 10;
 
-/// Bytes in one answer: Kafka's default of `fetch.max.bytes`.
-const ANSWER_BYTES_MAX: usize = 55 << 20;
-
 /// How long a session must be idle before any other may take its place: Kafka's value.
 const SESSION_IDLE_MIN: Duration = Duration::from_secs(120);
 
@@ -138,7 +135,7 @@ pub async fn handle<I: Io>(
     wait(broker, &request, &readers).await;
     let limit = usize::try_from(request.max_bytes)
         .unwrap_or(0)
-        .min(ANSWER_BYTES_MAX);
+        .min(broker.settings.fetch_max_bytes);
     let waited = broker.io.now().monotonic.since(began);
     let patience = max_wait(&request)
         .saturating_sub(waited)
