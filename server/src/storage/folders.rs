@@ -95,7 +95,9 @@ impl<I: Io> Shared<I> {
         for other in &self.directories {
             let folder = other.path.join(name.to_string());
             match self.io.disk().metadata(&folder).await {
-                Ok(_) => self.set_aside(&folder).await?,
+                Ok(found) if found.is_dir => self.set_aside(&folder).await?,
+                // No log of anybody's: whoever put it there is asked to see to it, by the error.
+                Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
