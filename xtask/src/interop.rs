@@ -4,7 +4,8 @@
 //! into `target/interop/`. Each suite is a program under `xtask/interop/` that takes the broker's
 //! address and prints `ok NAME` or `FAILED NAME: why` a check; the same programs run against Apache
 //! Kafka with `--against ADDRESS`, which is how they were made. The suites that start and stop brokers
-//! of their own (`kafka-dir`, `kills`) take the binary instead, and have nothing to do there.
+//! of their own (`kafka-dir`, `kills`) take the binary instead, and have nothing to do there; `wire`
+//! needs no broker.
 
 #![allow(
     clippy::print_stdout,
@@ -16,18 +17,21 @@ use std::{
     io::{BufRead, BufReader},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use crate::process::{Failure, cargo, root, run};
 
 const USAGE: &str = "usage: cargo xtask interop [--against ADDRESS] [SUITE...]
-suites: python, franz, sarama, js, java, tools, kafka-dir, kills";
+suites: python, franz, sarama, js, java, tools, wire, kafka-dir, kills";
 
-const SUITES: [&str; 8] = [
-    "python", "franz", "sarama", "js", "java", "tools", KAFKA_DIR, KILLS,
+const SUITES: [&str; 9] = [
+    "python", "franz", "sarama", "js", "java", "tools", WIRE, KAFKA_DIR, KILLS,
 ];
+
+/// The message tables against Kafka's schemas, and the codecs against Kafka's own classes.
+const WIRE: &str = "wire";
 
 /// Data directories that Ottla and Apache Kafka take from each other.
 const KAFKA_DIR: &str = "kafka-dir";
@@ -45,9 +49,13 @@ pub(crate) fn interop(arguments: &[String]) -> Result<(), Failure> {
     let mut tally = Tally::default();
     let (own, suites): (Vec<_>, Vec<_>) = suites
         .into_iter()
-        .partition(|suite| [KAFKA_DIR, KILLS].contains(suite));
+        .partition(|suite| [WIRE, KAFKA_DIR, KILLS].contains(suite));
+    if own.contains(&WIRE) {
+        place.wire(&mut tally)?;
+    }
     match against {
         Some(address) => place.run_suites(&suites, &address, None, &mut tally)?,
+        None if suites.is_empty() && own == [WIRE] => {}
         None => {
             run(cargo().args(["build", "--release", "--package", "ottla"]))?;
             if !suites.is_empty() {
@@ -136,6 +144,15 @@ fn parse(arguments: &[String]) -> Result<(Option<String>, Vec<&'static str>), Fa
     Ok((against, suites))
 }
 
+/// A program's own word: whether it succeeded, and what it said if it did not.
+fn judged(output: &Output) -> Result<(), String> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Err(text(&output.stdout) + &text(&output.stderr))
+}
+
 #[derive(Default)]
 struct Tally {
     passed: u32,
@@ -204,7 +221,7 @@ impl Place {
                 "--no-fund",
             ]))?;
         }
-        if wants("java") || wants("tools") || wants(KAFKA_DIR) {
+        if wants("java") || wants("tools") || wants(WIRE) || wants(KAFKA_DIR) {
             run(Command::new(self.sources.join("kafka")).arg("install"))?;
         }
         Ok(())
@@ -213,6 +230,36 @@ impl Place {
     /// The script that runs Kafka's tools.
     pub(crate) fn kafka(&self) -> PathBuf {
         self.sources.join("kafka")
+    }
+
+    /// The tables and codecs beside what lies in Kafka's jars.
+    fn wire(&self, tally: &mut Tally) -> Result<(), Failure> {
+        println!("-- {WIRE}");
+        let failed = |error| Failure::Start(WIRE.into(), error);
+        let told = Command::new(self.kafka()).arg("libs").output();
+        let told = told.map_err(failed)?;
+        let libs = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+        let compared = Command::new("python3")
+            .arg(self.sources.join("python/schemas.py"))
+            .arg(&libs)
+            .arg(root().join("core/wire/schema"))
+            .output()
+            .map_err(failed)?;
+        tally.count("every_field_of_every_message_is_kafkas", judged(&compared));
+        let written = cargo()
+            .args(["test", "--package", "ottla-wire", "--lib"])
+            .args(["kafka_reads_and_writes_the_same_bytes", "--", "--ignored"])
+            .env("KAFKA_LIBS", &libs)
+            .output()
+            .map_err(failed)?;
+        // A filter that fits no test succeeds as well.
+        let ran = String::from_utf8_lossy(&written.stdout).contains("1 passed");
+        let outcome = match judged(&written) {
+            Ok(()) if !ran => Err("the test did not run".to_owned()),
+            outcome => outcome,
+        };
+        tally.count("kafkas_classes_read_and_write_the_same_bytes", outcome);
+        Ok(())
     }
 
     fn command(&self, suite: &str, address: &str, data: Option<&Path>) -> Command {
