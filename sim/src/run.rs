@@ -11,7 +11,8 @@ mod stage;
 use std::{
     collections::BTreeMap,
     hash::BuildHasher,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    thread,
     time::Duration,
 };
 
@@ -49,10 +50,28 @@ pub struct Outcome {
     pub timeline: Vec<String>,
 }
 
+/// The stack of a run: the world and every future in it are polled on it.
+const STACK_BYTES: usize = 64 << 20;
+
 /// Runs a scenario with a seed, in this process: one seed is one fresh process, or madsim does not
 /// replay.
+///
+/// It has a thread of its own, too: madsim seeds what standard maps hash with a thread at a time, and
+/// can do so only where nothing has made one yet.
 #[must_use]
 pub fn run(scenario: &Scenario, seed: u64, keep_all: bool) -> Outcome {
+    let scenario = scenario.clone();
+    let thread = thread::Builder::new()
+        .stack_size(STACK_BYTES)
+        .spawn(move || run_here(&scenario, seed, keep_all));
+    match thread.map(thread::JoinHandle::join) {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(error) => panic!("no thread for the run: {error}"),
+    }
+}
+
+fn run_here(scenario: &Scenario, seed: u64, keep_all: bool) -> Outcome {
     let mut recorder = None;
     let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
     let finished = catch_unwind(AssertUnwindSafe(|| {

@@ -28,8 +28,9 @@ use crate::{
 /// How long the broker may take to serve after its start, and an admin to be answered.
 const READY_PATIENCE: Duration = Duration::from_secs(120);
 /// How long a group may take to settle and read the rest: a session, a rebalance that waits for a
-/// stalled member, and as much again, several times over.
-const GROUP_PATIENCE: Duration = Duration::from_secs(60);
+/// stalled member, and a slow reader of what the others left (three records a poll, one small
+/// segment a fetch, a fetch held up by partitions without news).
+const GROUP_PATIENCE: Duration = Duration::from_secs(180);
 /// The group of all readers.
 const READERS: &str = "readers";
 /// The group that divides the partitions among its members.
