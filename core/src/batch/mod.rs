@@ -2,8 +2,9 @@
 //!
 //! A batch is judged by its header and its checksum. The records of a client's batch that is not
 //! compressed are walked as well, without copying any: their number, lengths, offsets and timestamps
-//! must be what readers will believe. Compressed ones are not opened here. What a client, a coordinator or a leader may send differs, so each has
-//! its own way to a [`Batches`], and a log only takes a `Batches`.
+//! must be what readers will believe. Compressed ones are not opened here. What a client, a
+//! coordinator or a leader may send differs, so each has its own way to a [`Batches`], and a log only
+//! takes a `Batches`.
 
 mod marker;
 
