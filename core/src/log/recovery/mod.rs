@@ -1,10 +1,11 @@
 //! Opening a partition's directory after a clean stop or a crash (Kafka's `LogLoader`).
 //!
-//! After a clean stop the ends of the indexes, the newest producer snapshot and the stretch behind the last index
-//! entry are read, nothing more. After a crash what lies above the recovery point is read: checksums,
-//! lengths and offsets are checked, and indexes are built anew. In the segment that holds the recovery point that
-//! begins at the newest snapshot of the producers below it ([`anchor`]); if there is none, or if
-//! what lies below cannot be relied on, at the segment's start. A torn end, where writes were under way that nobody had synced, is cut, once, and reported as a
+//! After a clean stop the ends of the indexes, the newest producer snapshot and the stretch behind
+//! the last index entry are read, nothing more. After a crash what lies above the recovery point is
+//! read: checksums, lengths and offsets are checked, and indexes are built anew. In the segment that
+//! holds the recovery point that begins at the newest snapshot of the producers below it
+//! ([`anchor`]); if there is none, or if what lies below cannot be relied on, at the segment's start.
+//! A torn end, where writes were under way that nobody had synced, is cut, once, and reported as a
 //! [`Cut`]. What lies below the recovery point was durable: damage there is an error
 //! ([`RecoveryError::Damaged`], [`RecoveryError::EndsBelow`]), never a shorter log.
 //!

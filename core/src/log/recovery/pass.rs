@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// What a disk writes as one: the smallest of those in use.
+const SECTOR_BYTES: u64 = 512;
+
 /// How far the pass is.
 #[derive(Debug)]
 pub(super) struct Pass {
@@ -85,6 +88,17 @@ pub(in crate::log) fn replay(
         last_offset: ended.last_offset,
         last_stable_offset: ended.last_stable_offset,
     })
+}
+
+/// Whether a base offset at `position` is `expected` without the bytes of a sector that was never
+/// written: those before the sector's end are zeros, and what follows of the batch may be whole.
+fn is_torn(position: u64, expected: i64, got: i64) -> bool {
+    let here = SECTOR_BYTES - position % SECTOR_BYTES;
+    let left = match u32::try_from(here) {
+        Ok(bytes @ 0..8) => u64::MAX >> (bytes * 8),
+        _ => 0,
+    };
+    expected > got && got == expected & left.cast_signed()
 }
 
 /// Whether what a scan from an anchored place met is as it should be up to the anchor.
@@ -251,9 +265,12 @@ impl Recovery {
     ) -> Result<(), RecoveryError> {
         let segment = self.segments[pass.at].segment.base;
         let offset = pass.next_offset.max(segment);
-        // If offsets go back, the batch before may be the damaged one: no checksum covers its base offset.
+        // If offsets go back, the batch before may be the damaged one: no checksum covers its base
+        // offset. Unless it is this batch that says what it cannot mean.
         let lowest = match reason {
-            Damage::Offset { got, .. } => offset.min(got),
+            Damage::Offset { expected, got } if !is_torn(position, expected, got) => {
+                offset.min(got)
+            }
             _ => offset,
         };
         if self.clean || !self.segments[pass.at].rebuild || lowest < self.recovery_point {
@@ -376,5 +393,24 @@ impl Recovery {
             indexes_rebuilt: rebuilt,
             discarded,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_offset_is_torn_where_its_sector_ends() {
+        let expected = 0x0102_0304;
+        for at in [0, 100, 496, 504] {
+            assert!(is_torn(512 + at, expected, 0), "{at}");
+            assert!(!is_torn(512 + at, expected, 4), "{at}");
+        }
+        assert!(is_torn(505, expected, 4) && is_torn(506, expected, 0x0304));
+        assert!(is_torn(507, expected, 0x02_0304));
+        assert!(!is_torn(505, expected, 5) && !is_torn(506, expected, 0x0404));
+        // What comes after is no sign of it: nothing was lost of it.
+        assert!(!is_torn(508, expected, expected) && !is_torn(508, expected, expected + 1));
     }
 }

@@ -169,6 +169,21 @@ fn a_torn_tail_is_cut_once_with_one_report() {
 }
 
 #[test]
+fn a_batch_above_the_recovery_point_of_which_only_the_base_offset_is_torn_is_cut() {
+    let mut fixture = filled(9);
+    let durable = fixture.log.log_end();
+    append(&mut fixture, 1);
+    let name = active_name(&fixture);
+    let position = fixture.disk.bytes(&name).len() - fixture.model.last().unwrap().len();
+    assert!(durable > 0 && position > 0);
+    fixture.disk.bytes_mut(&name)[position..position + 8].fill(0);
+    let cut = reopen(&mut fixture, durable, false).cut.unwrap();
+    assert_eq!((cut.position, cut.offset), (position as u64, durable));
+    let (expected, got) = (durable, 0);
+    assert_eq!(cut.reason, Damage::Offset { expected, got });
+}
+
+#[test]
 fn a_flipped_bit_above_the_recovery_point_cuts_there_and_takes_later_segments() {
     let mut fixture = filled(2);
     let durable = fixture.log.log_end();
