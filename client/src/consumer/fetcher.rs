@@ -1,6 +1,9 @@
 //! Fetching: one request at a time to each leader, for all of its partitions that have room.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ottla_io::Io;
 use ottla_wire::{
@@ -42,6 +45,10 @@ struct Asked {
 }
 
 /// Starts a fetch from each leader that has none under way and something to fetch.
+///
+/// A leader that has a partition with enough fetched waits until the application has taken some of
+/// it: a fetch without that partition would wait at the broker for the others' next record, and the
+/// partition with it, which may be empty again by then.
 pub(super) fn start<I: Io>(client: &Client<I>, inner: &Arc<Inner>) {
     let metadata = client.metadata();
     let mut by_node: BTreeMap<i32, BTreeMap<TopicPartition, Asked>> = BTreeMap::new();
@@ -53,15 +60,18 @@ pub(super) fn start<I: Io>(client: &Client<I>, inner: &Arc<Inner>) {
             fetching,
             ..
         } = &mut *state;
+        let mut full = BTreeSet::new();
         for (partition, p) in partitions.iter() {
-            if p.position.is_none() || p.paused || p.fetching || p.buffered >= BUFFERED_MAX {
+            if p.position.is_none() || p.paused || p.fetching {
                 continue;
             }
             let Some((node, _)) = metadata.leader(&partition.topic, partition.partition) else {
                 unknown = true;
                 continue;
             };
-            if !fetching.contains(&node) {
+            if p.buffered >= BUFFERED_MAX {
+                full.insert(node);
+            } else if !fetching.contains(&node) {
                 let asked = Asked {
                     offset: p.fetch_offset,
                     epoch: p.fetch_epoch,
@@ -73,6 +83,7 @@ pub(super) fn start<I: Io>(client: &Client<I>, inner: &Arc<Inner>) {
                     .insert(partition.clone(), asked);
             }
         }
+        by_node.retain(|node, _| !full.contains(node));
         for (node, asked) in &by_node {
             fetching.insert(*node);
             for partition in asked.keys() {
