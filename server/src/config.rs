@@ -11,6 +11,8 @@
 
 mod acted_on;
 
+pub(crate) use acted_on::acts_on;
+
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use ottla_core::{

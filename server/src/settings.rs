@@ -10,6 +10,7 @@ use ottla_core::{
 use crate::{
     config::BrokerConfig,
     coordinator::GroupSettings,
+    loggers::Loggers,
     metadata::{MetadataSettings, partition_config},
     net::{ListenerSettings, NetSettings},
     storage::{PartitionConfig, StorageSettings},
@@ -36,6 +37,8 @@ pub struct BrokerSettings {
     pub fetch_session_slots: usize,
     /// `fetch.max.bytes`: what one answer to a fetch may hold.
     pub fetch_max_bytes: usize,
+    /// The loggers of this process, for who wants to see or change their levels.
+    pub loggers: Loggers,
 }
 
 impl BrokerSettings {
@@ -56,6 +59,7 @@ impl BrokerSettings {
             groups: GroupSettings::from_layers(config.node_id, &layers),
             fetch_session_slots: config.get_usize("max.incremental.fetch.session.cache.slots"),
             fetch_max_bytes: config.get_usize("fetch.max.bytes"),
+            loggers: Loggers::default(),
         }
     }
 }

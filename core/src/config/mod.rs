@@ -100,7 +100,7 @@ pub struct Key {
     pub valid: Valid,
     /// Who may change it while the broker runs.
     pub update: Update,
-    /// What it does, in a sentence; empty where nothing is written yet.
+    /// What it sets, in a sentence or two, as DescribeConfigs shows it.
     pub doc: &'static str,
 }
 
@@ -348,6 +348,7 @@ fn scaled(value: &str, factor: i64) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::{CLIENT_METRICS_KEYS, GROUP_KEYS};
 
     #[test]
     fn the_tables_are_sorted_so_that_look_ups_find_every_key() {
@@ -363,6 +364,19 @@ mod tests {
             if let Some(default) = key.default {
                 key.parse(default).unwrap_or_else(|error| panic!("{error}"));
             }
+        }
+    }
+
+    #[test]
+    fn every_key_that_is_shown_says_what_it_sets() {
+        let keys = BROKER_KEYS.iter().chain(TOPIC_KEYS);
+        let shown = keys.filter(|key| key.update != Update::Internal);
+        let small = GROUP_KEYS.iter().chain(CLIENT_METRICS_KEYS);
+        let docs = shown
+            .map(|key| (key.name, key.doc))
+            .chain(small.map(|key| (key.name, key.doc)));
+        for (name, doc) in docs {
+            assert!(doc.len() > 1 && doc.ends_with('.'), "{name}: {doc:?}");
         }
     }
 

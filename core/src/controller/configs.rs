@@ -473,9 +473,9 @@ fn clear_elr(resource: &ConfigResource) -> MetadataRecord {
     .into()
 }
 
-/// What is said of loggers, which only Java's brokers have.
-const NO_LOGGERS: &str =
-    "This broker has no loggers to configure: what it logs is set where it is started.";
+/// What is said of loggers: their levels are never stored, and AlterConfigs, which sets all that a
+/// resource has, does not know them at Kafka either.
+const NO_LOGGERS: &str = "The loggers of a broker can be altered by IncrementalAlterConfigs only, each once in a request.";
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;

@@ -20,10 +20,19 @@ pub struct SmallKey {
     pub default: &'static str,
     /// The broker key that gives the default; empty if there is none.
     pub synonym: &'static str,
+    /// What it sets, in a sentence or two, as DescribeConfigs shows it.
+    pub doc: &'static str,
     /// The least value of a number.
     least: i32,
     /// The words that are allowed; empty if all are.
     words: &'static [&'static str],
+}
+
+impl SmallKey {
+    const fn doc(mut self, doc: &'static str) -> Self {
+        self.doc = doc;
+        self
+    }
 }
 
 const fn number(
@@ -37,6 +46,7 @@ const fn number(
         kind: Kind::Int,
         default,
         synonym,
+        doc: "",
         least,
         words: &[],
     }
@@ -54,6 +64,7 @@ const fn text(
         kind,
         default,
         synonym,
+        doc: "",
         least: 0,
         words,
     }
@@ -62,30 +73,31 @@ const fn text(
 /// The keys of a group, sorted by name.
 #[rustfmt::skip]
 pub static GROUP_KEYS: &[SmallKey] = &[
-    number("consumer.assignment.interval.ms", "1000", "group.consumer.assignment.interval.ms", 0),
-    number("consumer.heartbeat.interval.ms", "5000", "group.consumer.heartbeat.interval.ms", 1),
-    number("consumer.session.timeout.ms", "45000", "group.consumer.session.timeout.ms", 1),
-    number("share.assignment.interval.ms", "1000", "group.share.assignment.interval.ms", 0),
-    text("share.auto.offset.reset", Kind::String, "latest", "", &[]),
-    number("share.delivery.count.limit", "5", "group.share.delivery.count.limit", 2),
-    number("share.heartbeat.interval.ms", "5000", "group.share.heartbeat.interval.ms", 1),
-    text("share.isolation.level", Kind::String, "read_uncommitted", "", &["read_committed", "read_uncommitted"]),
-    number("share.partition.max.record.locks", "2000", "group.share.partition.max.record.locks", 100),
-    number("share.record.lock.duration.ms", "30000", "group.share.record.lock.duration.ms", 1000),
-    text("share.renew.acknowledge.enable", Kind::Boolean, "true", "", &["true", "false"]),
-    number("share.session.timeout.ms", "45000", "group.share.session.timeout.ms", 1),
-    number("streams.assignment.interval.ms", "1000", "group.streams.assignment.interval.ms", 0),
-    number("streams.heartbeat.interval.ms", "5000", "group.streams.heartbeat.interval.ms", 1),
-    number("streams.initial.rebalance.delay.ms", "3000", "group.streams.initial.rebalance.delay.ms", 0),
-    number("streams.num.standby.replicas", "0", "group.streams.num.standby.replicas", 0),
-    number("streams.session.timeout.ms", "45000", "group.streams.session.timeout.ms", 1),
+    number("consumer.assignment.interval.ms", "1000", "group.consumer.assignment.interval.ms", 0).doc("How many milliseconds lie at the least between two assignments of a consumer group."),
+    number("consumer.heartbeat.interval.ms", "5000", "group.consumer.heartbeat.interval.ms", 1).doc("How often a member of a consumer group is told to send a heartbeat, in milliseconds."),
+    number("consumer.session.timeout.ms", "45000", "group.consumer.session.timeout.ms", 1).doc("After how many milliseconds without a heartbeat a member of a consumer group is removed."),
+    number("share.assignment.interval.ms", "1000", "group.share.assignment.interval.ms", 0).doc("How many milliseconds lie at the least between two assignments of a share group."),
+    text("share.auto.offset.reset", Kind::String, "latest", "", &[]).doc("Where a share group starts to read a partition: `earliest`, `latest`, or `by_duration:` and an ISO 8601 duration (PT1H) for records that are not older than it."),
+    number("share.delivery.count.limit", "5", "group.share.delivery.count.limit", 2).doc("How often a record is given to a share group before it is given up."),
+    number("share.heartbeat.interval.ms", "5000", "group.share.heartbeat.interval.ms", 1).doc("How often a member of a share group is told to send a heartbeat, in milliseconds."),
+    text("share.isolation.level", Kind::String, "read_uncommitted", "", &["read_committed", "read_uncommitted"]).doc("Which records of transactions a share group gets: only those that are committed (`read_committed`), or all, even aborted ones (`read_uncommitted`)."),
+    number("share.partition.max.record.locks", "2000", "group.share.partition.max.record.locks", 100).doc("How many records of a partition a share group may hold locked at once."),
+    number("share.record.lock.duration.ms", "30000", "group.share.record.lock.duration.ms", 1000).doc("How many milliseconds a record stays locked for the member that a share group gave it to."),
+    text("share.renew.acknowledge.enable", Kind::Boolean, "true", "", &["true", "false"]).doc("Whether members of a share group may renew the lock of a record."),
+    number("share.session.timeout.ms", "45000", "group.share.session.timeout.ms", 1).doc("After how many milliseconds without a heartbeat a member of a share group is removed."),
+    number("streams.assignment.interval.ms", "1000", "group.streams.assignment.interval.ms", 0).doc("How many milliseconds lie at the least between two assignments of a streams group."),
+    number("streams.heartbeat.interval.ms", "5000", "group.streams.heartbeat.interval.ms", 1).doc("How often a member of a streams group is told to send a heartbeat, in milliseconds."),
+    number("streams.initial.rebalance.delay.ms", "3000", "group.streams.initial.rebalance.delay.ms", 0).doc("How many milliseconds a new streams group waits for more members before its first assignment."),
+    number("streams.num.standby.replicas", "0", "group.streams.num.standby.replicas", 0).doc("How many standby copies of each task's state a streams group keeps."),
+    number("streams.session.timeout.ms", "45000", "group.streams.session.timeout.ms", 1).doc("After how many milliseconds without a heartbeat a member of a streams group is removed."),
 ];
 
 /// The keys of a client metrics subscription (KIP-714), sorted by name.
+#[rustfmt::skip]
 pub static CLIENT_METRICS_KEYS: &[SmallKey] = &[
-    number("interval.ms", "300000", "", 100),
-    text("match", Kind::List, "", "", &[]),
-    text("metrics", Kind::List, "", "", &[]),
+    number("interval.ms", "300000", "", 100).doc("How often a client pushes its metrics, in milliseconds."),
+    text("match", Kind::List, "", "", &[]).doc("Which clients the subscription is meant for: NAME=REGEX with commas between them, all of which must fit. Empty: every client."),
+    text("metrics", Kind::List, "", "", &[]).doc("What the names of the metrics that are pushed start with, with commas between them. `*` means all metrics, empty none."),
 ];
 
 /// Checks what is set for a group: each value, the bounds that the broker's own keys are for it, and

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use ottla::{
-    Broker, BrokerSettings, RunningBroker,
+    Broker, BrokerSettings, Loggers, RunningBroker,
     config::{BrokerConfig, ConfigError},
 };
 use ottla_io::real::{self, RealIo};
@@ -36,17 +36,14 @@ pub(crate) fn run(args: &ServerArgs) -> ExitCode {
     };
     // With no file somebody is trying things out: then only what matters is shown.
     let level = if args.file.is_some() { "info" } else { "warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    let loggers = log_to_stderr(level);
     for warning in config.warnings() {
         warn!("{warning}");
     }
     advertise(&mut config);
-    match real::run(|io| serve(io, config)) {
+    let mut settings = BrokerSettings::new(&config);
+    settings.loggers = loggers;
+    match real::run(|io| serve(io, config, settings)) {
         Ok(code) => code,
         Err(error) => fail(&format!("the runtime cannot start: {error}")),
     }
@@ -64,6 +61,25 @@ fn read(args: &ServerArgs) -> Result<BrokerConfig, String> {
     let file = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     BrokerConfig::from_properties(&file, &args.overrides)
         .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Begins to log what `RUST_LOG` says, or this level; the loggers can be changed from then on.
+fn log_to_stderr(level: &str) -> Loggers {
+    let given = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+    let given = given.filter(|text| !text.is_empty() && EnvFilter::try_new(text).is_ok());
+    let filter = given.unwrap_or_else(|| level.to_owned());
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(EnvFilter::new(&filter))
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    subscriber.init();
+    Loggers::new(&filter, move |filter| {
+        if let Err(error) = handle.reload(EnvFilter::new(filter)) {
+            error!(%error, filter, "log levels cannot be changed");
+        }
+    })
 }
 
 /// Clients are told the machine's name where nothing was said, as Kafka does it; that is no name for
@@ -85,13 +101,13 @@ fn advertise(config: &mut BrokerConfig) {
     );
 }
 
-async fn serve(io: RealIo, config: BrokerConfig) -> ExitCode {
+async fn serve(io: RealIo, config: BrokerConfig, settings: BrokerSettings) -> ExitCode {
     // Before anything is opened: a signal at any time from here on leads to a clean end.
     let mut termination = match io.termination() {
         Ok(termination) => termination,
         Err(error) => return fail(&format!("signals cannot be received: {error}")),
     };
-    let running = match Broker::start(io.clone(), BrokerSettings::new(&config)).await {
+    let running = match Broker::start(io.clone(), settings).await {
         Ok(running) => running,
         Err(error) => return fail(&error.to_string()),
     };

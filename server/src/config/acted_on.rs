@@ -68,6 +68,7 @@ const ACTED_ON: &[&str] = &[
     "num.partitions",
     "num.recovery.threads.per.data.dir",
     "offset.metadata.max.bytes",
+    "offsets.commit.timeout.ms",
     "offsets.retention.check.interval.ms",
     "offsets.retention.minutes",
     "offsets.topic.num.partitions",
@@ -94,6 +95,11 @@ const REFUSED_CLASSES: [&str; 3] = [
     "create.topic.policy.class.name",
 ];
 
+/// Whether a change of this key changes anything.
+pub(crate) fn acts_on(key: &str) -> bool {
+    ACTED_ON.binary_search(&key).is_ok()
+}
+
 /// The keys of Kafka's that are given, other than at their default, and have no effect.
 pub(super) fn without_effect(entries: &Entries) -> Vec<String> {
     let changes = |(name, value): &(&String, &String)| {
@@ -101,7 +107,7 @@ pub(super) fn without_effect(entries: &Entries) -> Vec<String> {
             return false;
         };
         let default = key.default.and_then(|text| key.parse(text).ok());
-        ACTED_ON.binary_search(&key.name).is_err() && key.parse(value).ok() != default
+        !acts_on(key.name) && key.parse(value).ok() != default
     };
     entries
         .iter()

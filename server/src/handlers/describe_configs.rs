@@ -25,7 +25,10 @@ use ottla_wire::{
     },
 };
 
-use crate::{broker::Broker, context::RequestContext};
+use crate::{broker::Broker, context::RequestContext, loggers::Loggers};
+
+/// `ConfigSource` of a logger's level.
+const LOGGER_SOURCE: i8 = 6;
 
 /// `ConfigSource` of client metrics subscriptions and of groups.
 const CLIENT_METRICS_SOURCE: i8 = 7;
@@ -57,6 +60,7 @@ pub async fn handle<I: Io>(
         let describer = Describer {
             image,
             layers,
+            loggers: &broker.settings.loggers,
             node_id,
             with_synonyms: request.include_synonyms,
             with_docs: request.include_documentation,
@@ -82,6 +86,7 @@ pub async fn handle<I: Io>(
 struct Describer<'a> {
     image: &'a MetadataImage,
     layers: &'a Layers<'a>,
+    loggers: &'a Loggers,
     node_id: i32,
     with_synonyms: bool,
     with_docs: bool,
@@ -222,15 +227,13 @@ impl Describer<'_> {
         .collect()
     }
 
-    /// The levels of this broker's logs are set where it is started, so there are no loggers here, and
-    /// an empty list would say that there might be.
     fn broker_logger(&self, name: &str) -> Described {
         match name.parse::<i32>() {
             _ if name.is_empty() => refuse("Broker id must not be empty".into()),
-            Ok(id) if id == self.node_id => refuse(
-                "This broker has no loggers to describe: what it logs is set where it is started."
-                    .into(),
-            ),
+            Ok(id) if id == self.node_id => {
+                let levels = self.loggers.levels().into_iter();
+                Ok(levels.map(|(name, level)| logger(&name, level)).collect())
+            }
             Ok(_) => refuse(format!(
                 "Unexpected broker id, expected {} but received {name}",
                 self.node_id
@@ -283,6 +286,7 @@ impl Describer<'_> {
                 .map_or(Source::Default as i8, |place| place.2),
             synonyms: self.synonyms(places),
             config_type: type_number(Some(key.kind)),
+            documentation: self.with_docs.then(|| Str::from_static(key.doc)),
             ..Default::default()
         }
     }
@@ -358,6 +362,16 @@ impl Describer<'_> {
                 ..Default::default()
             };
         places.into_iter().map(synonym).collect()
+    }
+}
+
+/// Kafka says nothing more of a logger: neither a type nor synonyms.
+fn logger(name: &str, level: &'static str) -> DescribeConfigsResourceResult {
+    DescribeConfigsResourceResult {
+        name: name.into(),
+        value: Some(Str::from_static(level)),
+        config_source: LOGGER_SOURCE,
+        ..Default::default()
     }
 }
 

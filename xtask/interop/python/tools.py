@@ -63,6 +63,17 @@ def configs_of_topics_and_brokers_change():
     expect("log.dirs", kafka("configs", *SERVER, "--entity-type", "brokers", "--entity-name", 1, "--describe", "--all"))
 
 
+def loggers_are_described_and_their_levels_change():
+    loggers = (*SERVER, "--entity-type", "broker-loggers", "--entity-name", 1)
+    expect(r"ottla\.net=(INFO|WARN) ", kafka("configs", *loggers, "--describe"))
+    kafka("configs", *loggers, "--alter", "--add-config", "ottla.net=DEBUG")
+    expect("ottla.net=DEBUG", kafka("configs", *loggers, "--describe"))
+    expect("Invalid broker logger", kafka("configs", *loggers, "--alter", "--add-config", "nobody=DEBUG", status=1))
+    expect("not a supported log level", kafka("configs", *loggers, "--alter", "--add-config", "ottla.net=LOUD", status=1))
+    kafka("configs", *loggers, "--alter", "--delete-config", "ottla.net")
+    expect(r"ottla\.net=(INFO|WARN) ", kafka("configs", *loggers, "--describe"))
+
+
 def console_producer_and_consumer_with_a_group():
     name = topic(2)
     lines = "".join(f"k{i}:v{i}\n" for i in range(500)).encode()
@@ -170,6 +181,7 @@ def dump_log_decodes_offsets_and_metadata():
 
 CHECKS = [
     topics_are_made_listed_described_altered_and_deleted, configs_of_topics_and_brokers_change,
+    loggers_are_described_and_their_levels_change,
     console_producer_and_consumer_with_a_group, offsets_are_listed_and_records_deleted,
     log_dirs_versions_quorum_and_features_are_described, performance_tools_run, kcat_brings_a_million_lines_back,
 ] + ([
