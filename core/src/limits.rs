@@ -190,6 +190,29 @@ pub const GROUP_LOAD_BATCH_BYTES_MAX: usize = 128 << 20;
 /// to be opened anew, and a disk that stays broken must not be asked in a tight loop.
 pub const GROUP_RELOAD_DELAY: core::time::Duration = core::time::Duration::from_secs(1);
 
+/// The most records that one request to the controller may make: they must fit one batch, which counts
+/// as a whole or not at all.
+pub const RECORDS_PER_METADATA_REQUEST_MAX: usize = 10_000;
+
+/// Characters (UTF-16 units) of a topic's name, as at Kafka: a folder's name is at most 255 bytes, and
+/// a partition's number and the suffix of a deletion must fit behind it.
+pub const TOPIC_NAME_LENGTH_MAX: usize = 249;
+
+/// Requests that may wait for the controller: those of administrators and for blocks of producer ids.
+/// More wait in their connections.
+pub const CONTROLLER_REQUESTS_WAITING_MAX: usize = 256;
+
+/// Published changes of the metadata that a follower may lag behind before it must look at the whole
+/// image.
+pub const METADATA_DELTAS_WAITING_MAX: usize = 1024;
+
+/// How long a sender that is in the middle of a large frame may be silent. Its part of the memory for
+/// requests is held for it meanwhile.
+pub const FRAME_SILENCE_MAX: core::time::Duration = core::time::Duration::from_secs(30);
+
+/// How long a reader may leave its answers unread while others wait for the memory that they take.
+pub const ANSWER_UNREAD_MAX: core::time::Duration = core::time::Duration::from_secs(30);
+
 /// How long a node waits before it tries again to open a partition that could not be opened, at
 /// first and at most (it doubles): soon enough that a disk with room again is noticed, seldom enough
 /// that a disk that stays broken is left alone.

@@ -38,7 +38,7 @@ const KAFKA_DIR: &str = "kafka-dir";
 /// The broker killed in the middle of load, and without room on its disk.
 const KILLS: &str = "kills";
 
-/// Longer than any suite takes on a busy machine of two cores.
+/// Longer than a broker takes to start on a busy machine of two cores.
 const START_MAX: Duration = Duration::from_secs(30);
 
 /// Installs, builds, starts a broker and runs the suites.

@@ -13,7 +13,7 @@ use ottla_wire::{ErrorCode, Str, Uuid};
 
 use super::features::MIN_ISR;
 use super::request::Response;
-use super::{AnswerError, Controller, Decision, MAX_RECORDS_PER_REQUEST};
+use super::{AnswerError, Controller, Decision};
 use crate::metadata::{Endpoint, PartitionImage, SupportedVersions, features};
 
 /// What a broker says of itself when it starts.
@@ -162,7 +162,7 @@ impl Controller {
         'topics: for topic_image in self.image.topics_from(topic) {
             let start = if topic_image.name == *topic { start } else { 0 };
             for (&index, partition) in topic_image.partitions.range(start..) {
-                if records.len() == MAX_RECORDS_PER_REQUEST {
+                if records.len() == crate::limits::RECORDS_PER_METADATA_REQUEST_MAX {
                     next = Some((topic_image.name.clone(), index));
                     break 'topics;
                 }

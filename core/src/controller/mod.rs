@@ -37,7 +37,7 @@ use ottla_wire::ErrorCode;
 use ottla_wire::metadata::MetadataRecord;
 
 pub use activation::{SelfRegistration, broker_features};
-pub use names::{InvalidTopicName, MAX_TOPIC_NAME_LENGTH, is_internal, validate_topic_name};
+pub use names::{InvalidTopicName, is_internal, validate_topic_name};
 pub use random::Seed;
 pub use request::{AnswerError, ApiError, ProducerIdBlock, Request, Response};
 pub use small_tables::{CLIENT_METRICS_KEYS, GROUP_KEYS, SmallKey};
@@ -50,10 +50,6 @@ use crate::metadata::{
 };
 use crate::partition::Ticket;
 use crate::time::{Instant, Now};
-
-/// The most records that one request may make: they must fit one batch, which counts as a whole or
-/// not at all.
-pub const MAX_RECORDS_PER_REQUEST: usize = 10_000;
 
 /// How many producer ids a broker gets at once.
 pub const PRODUCER_ID_BLOCK_SIZE: i64 = 1000;
@@ -561,7 +557,7 @@ impl AnswerError {
 /// Whether one request may make so many records. Asked as they are made, so that a small request
 /// for much is given up early.
 fn check_count(records: &[MetadataRecord]) -> Result<(), AnswerError> {
-    if records.len() > MAX_RECORDS_PER_REQUEST {
+    if records.len() > limits::RECORDS_PER_METADATA_REQUEST_MAX {
         return Err(AnswerError::too_large());
     }
     Ok(())

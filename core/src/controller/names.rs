@@ -2,8 +2,7 @@
 
 use alloc::string::String;
 
-/// The longest name: a partition's folder, `NAME-PARTITION`, must fit a file name.
-pub const MAX_TOPIC_NAME_LENGTH: usize = 249;
+use crate::limits::TOPIC_NAME_LENGTH_MAX;
 
 /// Why a topic may not be called that. The words are those that Kafka's clients know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +16,7 @@ pub enum InvalidTopicName {
     /// It is too long.
     #[error(
         "Topic name is invalid: the length of '{0}' is longer than the max allowed length \
-         {MAX_TOPIC_NAME_LENGTH}"
+         {TOPIC_NAME_LENGTH_MAX}"
     )]
     TooLong(String),
     /// It has a character that is not allowed.
@@ -35,7 +34,7 @@ pub fn validate_topic_name(name: &str) -> Result<(), InvalidTopicName> {
         Err(InvalidTopicName::Empty)
     } else if name == "." || name == ".." {
         Err(InvalidTopicName::Dots(name.into()))
-    } else if name.encode_utf16().count() > MAX_TOPIC_NAME_LENGTH {
+    } else if name.encode_utf16().count() > TOPIC_NAME_LENGTH_MAX {
         Err(InvalidTopicName::TooLong(name.into()))
     } else if !name.bytes().all(legal) {
         Err(InvalidTopicName::Characters(name.into()))

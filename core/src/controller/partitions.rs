@@ -79,7 +79,7 @@ impl Controller {
             ));
         }
         let additional = usize::try_from(request.count - there).unwrap_or(0);
-        if additional > super::MAX_RECORDS_PER_REQUEST {
+        if additional > crate::limits::RECORDS_PER_METADATA_REQUEST_MAX {
             return Err(ApiError::new(
                 ErrorCode::PolicyViolation,
                 "Unable to perform excessively large batch operation.",

@@ -209,7 +209,7 @@ impl Controller {
             factor => factor,
         };
         let count = usize::try_from(count).unwrap_or(1);
-        if count > super::MAX_RECORDS_PER_REQUEST {
+        if count > crate::limits::RECORDS_PER_METADATA_REQUEST_MAX {
             return Err(ApiError::new(
                 ErrorCode::PolicyViolation,
                 "Unable to perform excessively large batch operation.",

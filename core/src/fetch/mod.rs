@@ -6,8 +6,9 @@
 //! request is noticed and the reader starts over.
 //!
 //! The cache is bounded (`max.incremental.fetch.session.cache.slots`). A reader that finds it full
-//! simply gets no session, and neither does one that names more partitions than a session may hold. Who may push out whom is Kafka's rule (KIP-227, KAFKA-9401): anyone one
-//! that has been idle; a replica any reader; a larger session a smaller one that is not young.
+//! simply gets no session, and neither does one that names more partitions than a session may hold.
+//! Who may push out whom is Kafka's rule (KIP-227, KAFKA-9401): anyone one that has been idle; a
+//! replica any reader; a larger session a smaller one that is not young.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},

@@ -52,12 +52,6 @@ pub use start::StartError;
 use crate::config::BrokerConfig;
 use crate::storage::PartitionHandle;
 
-/// How many requests may wait for the controller: admin requests and blocks of producer ids. More
-/// wait in their connections.
-const REQUESTS_MAX: usize = 256;
-/// How many published changes a subscriber may lag behind before it must look at the whole image.
-const DELTAS_MAX: usize = 1024;
-
 /// What the metadata is told when it starts.
 #[derive(Clone, Debug)]
 pub struct MetadataSettings {

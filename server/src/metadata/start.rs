@@ -11,6 +11,7 @@ use ottla_core::{
         AnswerError, Controller, ControllerSettings, Input, ProducerIdBlock, Request, Response,
         SelfRegistration, broker_features,
     },
+    limits::{CONTROLLER_REQUESTS_WAITING_MAX, METADATA_DELTAS_WAITING_MAX},
     log::checkpoint,
 };
 use ottla_io::{Disk, Io};
@@ -24,7 +25,7 @@ use ottla_wire::{
 use tokio::sync::{Mutex, broadcast, mpsc, watch};
 
 use super::{
-    DELTAS_MAX, Metadata, MetadataSettings, REQUESTS_MAX, Shared,
+    Metadata, MetadataSettings, Shared,
     driver::{DriveError, Driver},
     format::{FormatSettings, METADATA_FOLDER, format_if_needed},
     load::{LoadError, Loaded, load_bootstrap, load_log, load_snapshot},
@@ -142,7 +143,7 @@ impl<I: Io> Metadata<I> {
         storage.set_leader(&name, epoch);
         let log_end = begin_epoch(&io, &log, settings.node_id, epoch, &loaded).await?;
 
-        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        let (requests, receiver) = mpsc::channel(CONTROLLER_REQUESTS_WAITING_MAX);
         let shared = Arc::new(Shared {
             cluster_id: Str::from(storage.cluster_id()),
             directory_id,
@@ -154,7 +155,7 @@ impl<I: Io> Metadata<I> {
             applied: AtomicI64::new(log_end - 1),
             requests,
             followers: std::sync::Mutex::new(Vec::new()),
-            published: broadcast::channel(DELTAS_MAX).0,
+            published: broadcast::channel(METADATA_DELTAS_WAITING_MAX).0,
             failed: watch::channel(None).0,
             producer_ids: Mutex::new(ProducerIdBlock {
                 first: 0,

@@ -22,8 +22,9 @@ use std::{
 use bytes::{Buf, Bytes};
 use ottla_core::{
     limits::{
-        CONNECTION_STEPS_PER_TURN, FRAME_BYTES_AT_ONCE, FRAME_BYTES_PER_SECOND_MIN,
-        REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX, RESPONSE_BYTES_WAITING_MAX, WRITE_PIECES_PER_CALL,
+        ANSWER_UNREAD_MAX, CONNECTION_STEPS_PER_TURN, FRAME_BYTES_AT_ONCE,
+        FRAME_BYTES_PER_SECOND_MIN, FRAME_SILENCE_MAX, REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX,
+        RESPONSE_BYTES_WAITING_MAX, WRITE_PIECES_PER_CALL,
     },
     time::Instant,
 };
@@ -40,13 +41,6 @@ use crate::{
     context::ConnectionInfo,
     dispatch::{self, Answer, Answering, RequestError},
 };
-
-/// How long a sender that is in the middle of a large frame may be silent. Its part of the memory
-/// for requests is held for it meanwhile.
-const FRAME_SILENCE_MAX: Duration = Duration::from_secs(30);
-
-/// How long a reader may leave its answers unread while others wait for the memory that they take.
-const UNREAD_MAX: Duration = Duration::from_secs(30);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -533,7 +527,7 @@ impl<I: Io, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<I, S> {
         if self.output_bytes == 0 || idle <= now {
             return (idle, Closed::Idle);
         }
-        let unread = self.last_moved.after(UNREAD_MAX);
+        let unread = self.last_moved.after(ANSWER_UNREAD_MAX);
         if unread <= now && self.broker.response_memory.is_short() {
             let bytes = self.output_bytes;
             return (now, Closed::Unread { bytes });
@@ -542,7 +536,7 @@ impl<I: Io, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<I, S> {
         let ask = if unread > now {
             unread
         } else {
-            now.after(UNREAD_MAX)
+            now.after(ANSWER_UNREAD_MAX)
         };
         (idle.min(ask), Closed::Idle)
     }

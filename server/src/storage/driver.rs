@@ -1,9 +1,10 @@
 //! The task of one partition: it performs what the machine asks for and reports what came of it.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{io, pin::pin, sync::Arc};
 
 use futures_util::future::{Either, select};
 use ottla_core::{
+    limits::{PARTITION_REOPEN_DELAY_MAX, PARTITION_REOPEN_DELAY_MIN},
     partition::{EffectId, FlushPolicy, Input},
     time::Instant,
 };
@@ -14,9 +15,6 @@ use super::{
     lanes::{Done, Lanes},
     recovery,
 };
-
-/// How long after a failed attempt to open a partition anew the next one is made, at first and at most.
-const REOPEN_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// What woke the task.
 enum Event {
@@ -29,7 +27,7 @@ enum Event {
 pub(super) async fn run<I: Io>(cell: Arc<Cell<I>>) {
     let mut lanes = Lanes::new();
     let mut timer: Option<(Instant, _)> = None;
-    let mut pause = REOPEN_PAUSES.0;
+    let mut pause = PARTITION_REOPEN_DELAY_MIN;
     loop {
         if cell.state().ended {
             lanes.settle().await;
@@ -50,11 +48,11 @@ pub(super) async fn run<I: Io>(cell: Arc<Cell<I>>) {
         if let Some(cut_to) = reopen {
             lanes.settle().await;
             if reopen_cell(&cell, cut_to).await {
-                pause = REOPEN_PAUSES.0;
+                pause = PARTITION_REOPEN_DELAY_MIN;
             } else {
                 // Ended early when the partition is deleted.
                 select(pin!(cell.place.io.sleep(pause)), pin!(cell.bell.notified())).await;
-                pause = (pause * 2).min(REOPEN_PAUSES.1);
+                pause = (pause * 2).min(PARTITION_REOPEN_DELAY_MAX);
             }
             continue;
         }

@@ -1,7 +1,7 @@
 //! Fuzzing: many seeds, each in a fresh process.
 //!
-//! A thread that has run one seed hashes and draws differently from a new process (docs on madsim's
-//! limits: getrandom, the order of standard sets), so every seed gets a process of its own, and what
+//! A thread that has run one seed hashes and draws differently from a new process (getrandom,
+//! the order of standard sets: docs/adr/0006), so every seed gets a process of its own, and what
 //! fails here fails again alone.
 
 use std::{
