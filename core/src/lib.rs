@@ -17,6 +17,7 @@ pub mod fetch;
 pub mod group;
 pub mod limits;
 pub mod log;
+pub mod marks;
 pub mod metadata;
 pub mod partition;
 pub mod replication;

@@ -17,6 +17,7 @@ use std::{
 };
 
 use madsim::runtime::Runtime;
+use ottla_core::marks;
 
 use self::stage::Stage;
 use crate::{
@@ -44,6 +45,8 @@ pub struct Outcome {
     pub acknowledged: u64,
     /// Records read by consumers.
     pub read: u64,
+    /// How often each mark was reached.
+    pub marks: BTreeMap<&'static str, u64>,
     /// What does not hold.
     pub violations: Vec<Violation>,
     /// All events as text, if they were kept.
@@ -137,9 +140,17 @@ fn judge(recorder: &Recorder, scenario: &Scenario, seed: u64, panicked: Option<S
         faults: recording.faults().clone(),
         acknowledged,
         read: count(|work| matches!(work, Work::Read { .. })),
+        marks: reached(),
         violations,
         timeline: lines(recording.keeps_all()),
     }
+}
+
+/// What this process has reached: a process runs one seed.
+fn reached() -> BTreeMap<&'static str, u64> {
+    let all = marks::ALL.iter();
+    all.map(|mark| (mark.name, u64::from(mark.count())))
+        .collect()
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -16,6 +16,7 @@ use crate::{
         roll,
         scan::{Scan, Scanned},
     },
+    marks,
 };
 
 /// What a disk writes as one: the smallest of those in use.
@@ -284,8 +285,15 @@ impl Recovery {
                 recovery_point: self.recovery_point,
             });
         }
+        marks::TORN_TAIL_CUT.reach();
+        if matches!(reason, Damage::Offset { .. }) {
+            marks::TORN_BASE_OFFSET_CUT.reach();
+        }
         let file = FileName::Log(segment);
         let later = self.segments.split_off(pass.at + 1);
+        if !later.is_empty() {
+            marks::LATER_SEGMENTS_CUT.reach();
+        }
         let bytes = self.directory.len(file).unwrap_or(position) - position;
         let bytes = bytes + later.iter().map(|found| found.segment.size).sum::<u64>();
         let gone = later

@@ -1,0 +1,179 @@
+//! A scenario: what a run consists of, as a file of TOML or drawn from a seed.
+//!
+//! A file names the cluster's settings, topics, the workload, faults at given times, chaos that
+//! draws more of them, and what is expected. An unknown or wrong key is refused with its line. A
+//! fuzz run is a scenario drawn from its seed, so that whatever fails can be written as a file.
+
+mod drawn;
+mod fault;
+mod span;
+mod workload;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    fault::{Chaos, Fault, FaultKind},
+    span::Span,
+    workload::{AssignorKind, Workload},
+};
+
+/// What a run consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The broker.
+    #[serde(default)]
+    pub cluster: Cluster,
+    /// Its topics; at least one.
+    pub topics: Vec<Topic>,
+    /// Who produces and consumes.
+    pub workload: Workload,
+    /// Faults at given times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// More faults, drawn from the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chaos: Option<Chaos>,
+    /// What must hold beside the invariants.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// The broker.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cluster {
+    /// The size of its disk.
+    pub disk_bytes: u64,
+    /// Its settings, by Kafka's names.
+    pub config: BTreeMap<String, String>,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            disk_bytes: 4 << 30,
+            config: BTreeMap::new(),
+        }
+    }
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Its settings, by Kafka's names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, String>,
+}
+
+/// What must hold beside the invariants.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    /// Once the faults are over, everything outstanding ends within this time.
+    pub within: Span,
+    /// At least so many records are acknowledged.
+    pub acknowledged_min: u64,
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Self {
+            within: Span(Duration::from_secs(180)),
+            acknowledged_min: 1,
+        }
+    }
+}
+
+/// Why a scenario file is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The text is wrong; the message names line, key and what was expected.
+    #[error("{0}")]
+    Text(#[from] toml::de::Error),
+    /// There is nothing to produce to.
+    #[error("expected at least one [[topics]]")]
+    NoTopics,
+    /// A fault names a node that the scenario does not have.
+    #[error("[[faults]] names node \"{got}\"; expected one of {expected}")]
+    NoSuchNode {
+        /// What was named.
+        got: String,
+        /// The nodes that there are.
+        expected: String,
+    },
+}
+
+impl Scenario {
+    /// Reads a file's text.
+    pub fn from_toml(text: &str) -> Result<Self, ScenarioError> {
+        let scenario: Self = toml::from_str(text)?;
+        if scenario.topics.is_empty() {
+            return Err(ScenarioError::NoTopics);
+        }
+        let nodes = scenario.node_names();
+        for fault in &scenario.faults {
+            if !nodes.contains(&fault.node) {
+                let (got, expected) = (fault.node.clone(), nodes.join(", "));
+                return Err(ScenarioError::NoSuchNode { got, expected });
+            }
+        }
+        Ok(scenario)
+    }
+
+    /// The names of its nodes.
+    #[must_use]
+    pub fn node_names(&self) -> Vec<String> {
+        let producers = (1..=self.workload.producers).map(|n| format!("producer{n}"));
+        let consumers = (1..=self.workload.consumers).map(|n| format!("consumer{n}"));
+        let members = (1..=self.workload.members).map(|n| format!("member{n}"));
+        std::iter::once("broker".to_owned())
+            .chain(producers)
+            .chain(consumers)
+            .chain(members)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawn_scenario_is_the_same_when_written_and_read() {
+        for seed in 0..50 {
+            let drawn = Scenario::drawn(seed);
+            let text = toml::to_string(&drawn).unwrap();
+            assert_eq!(Scenario::from_toml(&text).unwrap(), drawn, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_file_is_refused_with_line_key_and_what_was_expected() {
+        let refused = |text: &str| Scenario::from_toml(text).unwrap_err().to_string();
+        let base = "[[topics]]\nname='t'\npartitions=1\n[workload]\nproducers=1\nconsumers=1\n";
+        let message = refused(&format!("{base}duration=\"5s\"\nproducer=2\n"));
+        assert!(
+            message.contains("line 8") && message.contains("`producer`"),
+            "{message}"
+        );
+        let message = refused(&format!("{base}duration=\"5 minutes\"\n"));
+        assert!(
+            message.contains("line 7") && message.contains("expected a duration"),
+            "{message}"
+        );
+        let fault = "[[faults]]\nat='1s'\nfault='kill'\nnode='nobody'\n";
+        let message = refused(&format!("{base}duration='5s'\n{fault}"));
+        assert!(
+            message.contains("nobody") && message.contains("producer1"),
+            "{message}"
+        );
+    }
+}
