@@ -32,6 +32,17 @@ pub struct TopicPartition {
     pub partition: i32,
 }
 
+impl TopicPartition {
+    /// The topic's name as clients know it. A topic that was deleted and made anew is another topic
+    /// here, `NAME@NUMBER`: nothing of the old one may show in the new one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.topic
+            .split_once('@')
+            .map_or(&*self.topic, |(name, _)| name)
+    }
+}
+
 impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic, self.partition)
@@ -193,15 +204,74 @@ pub enum What {
     Violation(String),
 }
 
+/// What a producer may expect of its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Promise {
+    /// Idempotent, acks=all: what is acknowledged is there for ever; everything is there once, in
+    /// order.
+    Once,
+    /// acks=all without idempotence: what is acknowledged is there for ever.
+    Durable,
+    /// acks=1: what is acknowledged is there as long as nothing unsynced is lost.
+    Written,
+    /// acks=0: nothing.
+    Nothing,
+}
+
 /// What a workload did or saw: all that the checkers go by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Work {
+    /// A producer begins.
+    ProducerBegan {
+        /// Its number.
+        producer: u32,
+        /// What it may expect.
+        promise: Promise,
+    },
+    /// Retention is in force for a topic from now on; nothing else deletes its records unasked.
+    Retained {
+        /// The topic.
+        topic: Arc<str>,
+        /// Records may go this many milliseconds after their timestamp.
+        ms: Option<i64>,
+        /// Records may go where those behind them have so many bytes.
+        bytes: Option<i64>,
+    },
+    /// What was written and not synced may be gone: power was lost, or a sync failed.
+    UnsyncedLost,
+    /// The deletion of all records before an offset was asked for.
+    DeletionAsked {
+        /// Of which partition.
+        partition: TopicPartition,
+        /// The first offset that is to stay.
+        before: i64,
+    },
+    /// A deletion was acknowledged: the log starts there.
+    Deleted {
+        /// Of which partition.
+        partition: TopicPartition,
+        /// The first offset that is left.
+        log_start: i64,
+    },
+    /// The first record at or behind a time was asked for, and this was answered.
+    TimeFound {
+        /// In which partition.
+        partition: TopicPartition,
+        /// The time asked for.
+        time: i64,
+        /// The offset; -1 for none.
+        offset: i64,
+        /// The time of the record there.
+        timestamp: i64,
+    },
     /// A record was handed to a producer.
     Sent {
         /// Which.
         record: RecordId,
         /// To where.
         partition: TopicPartition,
+        /// Its time, in milliseconds.
+        timestamp: i64,
     },
     /// A record was acknowledged with acks=all.
     Acknowledged {
@@ -277,12 +347,30 @@ pub enum Work {
         /// Why.
         error: String,
     },
+    /// At the end: where a partition's log starts, and the broker's time then.
+    FinalStart {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Its first offset.
+        offset: i64,
+        /// Milliseconds on the broker's wall clock.
+        now: i64,
+    },
+    /// At the end: the bytes that a partition's log has.
+    FinalSize {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Bytes of its segments.
+        bytes: i64,
+    },
     /// At the end: a record of the log, read from its start with nothing else going on.
     Final {
         /// Where.
         partition: TopicPartition,
         /// At which offset.
         offset: i64,
+        /// Its time, in milliseconds.
+        timestamp: i64,
         /// What it held.
         contents: Contents,
     },
@@ -295,6 +383,18 @@ pub enum Work {
         consumer: u32,
         /// Which partition.
         partition: TopicPartition,
+    },
+    /// Where a member that was given a partition began to read: at what its group has committed, or,
+    /// without a commit, at the log's start.
+    Resumed {
+        /// The group.
+        group: Arc<str>,
+        /// The consumer's number.
+        consumer: u32,
+        /// Which partition.
+        partition: TopicPartition,
+        /// The offset.
+        offset: i64,
     },
     /// What a group has committed, as somebody found it; -1 for nothing.
     CommitFound {
@@ -312,6 +412,13 @@ pub enum Work {
         /// Which partition.
         partition: TopicPartition,
         /// Its end offset.
+        offset: i64,
+    },
+    /// After the last act: where a partition's log starts.
+    AgainStart {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Its first offset.
         offset: i64,
     },
     /// After the last act: a record of the log, read once more.

@@ -5,7 +5,9 @@
 //! commits are read with nothing else going on. Last, the broker loses power (some stop or kill it
 //! first), and what was read must be there again. The checkers judge what was recorded.
 
+mod clients;
 mod faults;
+mod reading;
 mod stage;
 
 use std::{

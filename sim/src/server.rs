@@ -10,7 +10,7 @@ use ottla::{
 use ottla_io::Spawn;
 
 use crate::{
-    event::What,
+    event::{What, Work},
     io::SimIo,
     scenario::Cluster,
     world::{Node, World},
@@ -139,6 +139,8 @@ impl Server {
     /// Takes its power away.
     pub fn lose_power(&self) {
         self.node.lose_power();
+        let recorder = self.world.recorder();
+        recorder.work(self.node.id(), Work::UnsyncedLost);
         self.forget();
     }
 

@@ -59,7 +59,32 @@ impl fmt::Display for What {
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sent { record, partition } => write!(f, "send {record} to {partition}"),
+            Self::ProducerBegan { producer, promise } => {
+                write!(f, "producer {producer} begins ({promise:?})")
+            }
+            Self::Retained { topic, ms, bytes } => {
+                write!(f, "{topic} keeps records for {ms:?} ms, {bytes:?} bytes")
+            }
+            Self::UnsyncedLost => write!(f, "what is not synced may be gone"),
+            Self::DeletionAsked { partition, before } => {
+                write!(f, "delete the records of {partition} before {before}")
+            }
+            Self::Deleted {
+                partition,
+                log_start,
+            } => write!(f, "deleted: {partition} starts at {log_start}"),
+            Self::TimeFound {
+                partition,
+                time,
+                offset,
+                timestamp,
+            } => write!(
+                f,
+                "first of {partition} at or behind {time}: {offset} ({timestamp})"
+            ),
+            Self::Sent {
+                record, partition, ..
+            } => write!(f, "send {record} to {partition}"),
             Self::Acknowledged {
                 record,
                 partition,
@@ -119,10 +144,29 @@ impl fmt::Display for Work {
             }
             Self::CommitAcknowledged { commit } => write!(f, "commit {commit} acknowledged"),
             Self::CommitFailed { commit, error } => write!(f, "commit {commit} failed: {error}"),
+            Self::FinalStart {
+                partition, offset, ..
+            } => write!(f, "final start of {partition}: {offset}"),
+            Self::FinalSize { partition, bytes } => {
+                write!(f, "final size of {partition}: {bytes}")
+            }
+            Self::Resumed {
+                group,
+                consumer,
+                partition,
+                offset,
+            } => write!(
+                f,
+                "consumer {consumer} of {group} resumes {partition} at {offset}"
+            ),
+            Self::AgainStart { partition, offset } => {
+                write!(f, "again start of {partition}: {offset}")
+            }
             Self::Final {
                 partition,
                 offset,
                 contents,
+                ..
             } => {
                 write!(f, "final {partition} at {offset}: {contents}")
             }

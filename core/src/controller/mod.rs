@@ -44,6 +44,7 @@ pub use small_tables::{CLIENT_METRICS_KEYS, GROUP_KEYS, SmallKey};
 
 use crate::config::{Entries, Layers};
 use crate::limits;
+use crate::marks;
 use crate::metadata::{
     ConfigResource, MetadataDelta, MetadataImage, ReplayError, TransactionBuffer, Undo,
     record_version,
@@ -477,6 +478,7 @@ impl Controller {
 
     /// Takes back all that is appended and not durable, and refuses those who wait for it.
     fn take_back(&mut self, error: AnswerError, out: &mut Vec<Output>) {
+        marks::METADATA_TAKEN_BACK.reach();
         let mut tickets = Vec::new();
         while let Some(batch) = self.in_flight.pop_back() {
             for step in batch.undo.into_iter().rev() {

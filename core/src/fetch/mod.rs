@@ -18,6 +18,7 @@ use core::time::Duration;
 
 use crate::{
     limits::{FETCH_SESSION_PARTITIONS_MAX, FETCH_SESSIONS_PARTITIONS_MAX},
+    marks,
     time::Instant,
 };
 
@@ -241,10 +242,10 @@ impl<K: Clone + Ord> Sessions<K> {
             });
         }
         let id = request.session_id;
-        let session = self
-            .sessions
-            .get_mut(&id)
-            .ok_or(SessionError::NotFound { id })?;
+        let session = self.sessions.get_mut(&id).ok_or_else(|| {
+            marks::FETCH_SESSION_UNKNOWN.reach();
+            SessionError::NotFound { id }
+        })?;
         if session.epoch != request.epoch {
             return Err(SessionError::InvalidEpoch {
                 expected: session.epoch,
@@ -279,6 +280,7 @@ impl<K: Clone + Ord> Sessions<K> {
             .sessions
             .get_mut(&id)
             .ok_or(SessionError::NotFound { id })?;
+        marks::FETCH_SESSION_RESUMED.reach();
         session.epoch = next_epoch(session.epoch);
         let next_epoch = session.epoch;
         let partitions = session.wanted();
@@ -445,6 +447,10 @@ impl<K: Clone + Ord> Sessions<K> {
                 .filter(|worth| newcomer >= **worth)
                 .map(|worth| worth.2)
         });
+        match victim {
+            Some(_) => marks::FETCH_SESSION_EVICTED.reach(),
+            None => marks::FETCH_SESSION_REFUSED.reach(),
+        }
         if let Some(id) = victim {
             self.remove(id);
             self.evictions += 1;

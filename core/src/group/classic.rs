@@ -17,7 +17,10 @@ use super::{
     request::{GroupError, JoinedMember, Protocol},
     subscription::subscribed_topics,
 };
-use crate::time::{Duration, Timestamp};
+use crate::{
+    marks,
+    time::{Duration, Timestamp},
+};
 
 /// The protocol type of Kafka's consumers, the only one whose metadata the broker looks into.
 pub(super) const CONSUMER: &str = "consumer";
@@ -473,6 +476,7 @@ impl ClassicGroup {
         if generation >= 0 || !member_id.is_empty() || instance.is_some() {
             self.validate_member(member_id, instance)?;
             if generation != self.generation {
+                marks::GROUP_COMMIT_FENCED.reach();
                 return Err(GroupError::IllegalGeneration);
             }
         } else {

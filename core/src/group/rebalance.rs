@@ -15,7 +15,10 @@ use super::{
     timer::{TimerKey, TimerReason},
     writes::Then,
 };
-use crate::time::{Duration, Now};
+use crate::{
+    marks,
+    time::{Duration, Now},
+};
 
 impl GroupShard {
     /// Something about the members changed: begin a rebalance, or see whether the one that runs is
@@ -137,6 +140,7 @@ impl GroupShard {
             .map(|m| m.id.clone())
             .collect();
         for member in &missing {
+            marks::GROUP_MEMBER_LEFT_BEHIND.reach();
             group.remove(member);
             self.timers
                 .cancel(&TimerKey::Session(id.clone(), member.clone()));
@@ -213,6 +217,10 @@ impl GroupShard {
         }
         match group.member(member_id) {
             Some(member) if !member.has_satisfied_heartbeat() => {
+                marks::GROUP_SESSION_EXPIRED.reach();
+                if group.is(GroupState::PreparingRebalance) {
+                    marks::GROUP_SESSION_EXPIRED_IN_REBALANCE.reach();
+                }
                 self.remove_member(id, member_id, out);
                 self.after_removal(now, id, out);
             }

@@ -21,6 +21,7 @@ use crate::{
     batch::{self, BatchHeader, Batches, EndTxnMarker, Origin},
     limits,
     log::{index::txn::AbortedTxn, producers::CompletedTxn},
+    marks,
     time::Timestamp,
 };
 
@@ -147,6 +148,10 @@ impl Log {
                 .iter()
                 .find_map(|(header, _)| self.producers.duplicate(&header))
         {
+            marks::DUPLICATE_RECOGNISED.reach();
+            if repeat.last_offset < self.opened_at {
+                marks::DUPLICATE_AFTER_RESTART.reach();
+            }
             return Ok(Appended {
                 base_offset: repeat.first_offset(),
                 last_offset: repeat.last_offset,

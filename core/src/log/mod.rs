@@ -76,6 +76,8 @@ pub struct Log {
     snapshots: BTreeSet<i64>,
     undo: VecDeque<Undo>,
     recent: VecDeque<RecentBatch>,
+    /// Where the log ended when it was opened.
+    opened_at: i64,
     /// Drawn from for `segment.jitter.ms`.
     seed: u64,
     /// Bytes of all segments but the active one.
@@ -105,6 +107,7 @@ impl Log {
             snapshots: BTreeSet::new(),
             undo: VecDeque::new(),
             recent: VecDeque::new(),
+            opened_at: start,
             seed,
             sealed_bytes: 0,
         }

@@ -12,6 +12,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use crate::{
     batch::{BatchHeader, EndTxnMarker, Origin},
     limits::{PRODUCER_BATCHES_KEPT, PRODUCERS_EVICTED_AT_ONCE, PRODUCERS_PER_PARTITION_MAX},
+    marks,
     time::{Duration, Timestamp},
 };
 
@@ -524,5 +525,9 @@ fn check_sequence(entry: &ProducerEntry, header: &BatchHeader) -> Result<(), Pro
         -1
     };
     let follows = i64::from(got) == i64::from(last) + 1 || (got == 0 && last == i32::MAX);
-    if follows { Ok(()) } else { Err(refused) }
+    if follows {
+        return Ok(());
+    }
+    marks::SEQUENCE_GAP_REFUSED.reach();
+    Err(refused)
 }

@@ -6,7 +6,7 @@
 use alloc::{collections::BTreeSet, vec::Vec};
 
 use super::{Effect, FileName, Log, append::Undo, roll};
-use crate::time::Timestamp;
+use crate::{marks, time::Timestamp};
 
 /// Why the log's start cannot be moved there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,14 +58,21 @@ impl Log {
             let last = at + 1 == self.segments.len();
             let below_start = end <= self.log_start && !last;
             let oversize = excess.is_some_and(|excess| excess >= segment.size);
-            let gone = below_start || self.is_too_old(now, segment.largest.timestamp) || oversize;
+            let too_old = self.is_too_old(now, segment.largest.timestamp);
+            let gone = below_start || too_old || oversize;
             if !gone || end > high_watermark || segment.base >= held || segment.size == 0 {
                 break;
             }
             if last {
                 // There is always an active segment.
+                marks::ACTIVE_SEGMENT_TOO_OLD.reach();
                 rolled = true;
                 break;
+            }
+            match (below_start, too_old) {
+                (true, _) => marks::SEGMENT_DELETED_BELOW_START.reach(),
+                (_, true) => marks::SEGMENT_DELETED_BY_TIME.reach(),
+                _ => marks::SEGMENT_DELETED_BY_SIZE.reach(),
             }
             // Whatever it goes for, the log is smaller without it.
             excess = excess.and_then(|excess| excess.checked_sub(segment.size));
@@ -111,6 +118,9 @@ impl Log {
         }
         if offset <= self.log_start {
             return Ok(false);
+        }
+        if self.segments.iter().all(|segment| segment.base != offset) {
+            marks::LOG_START_WITHIN_BATCH.reach();
         }
         self.log_start = offset;
         self.producers.on_high_watermark(offset);

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use super::{Effect, FileName, Log, Segment, snapshot};
-use crate::{limits, time::Timestamp};
+use crate::{limits, marks, time::Timestamp};
 
 /// Makes the files of a new segment. Its transaction index is made when it is first written.
 pub(super) fn create_files(segment: &Segment) -> [Effect; 3] {
@@ -34,11 +34,20 @@ impl Log {
             // Nothing to seal; only its name can be wrong, after a jump of a follower's offsets.
             return too_far && base > segment.base;
         }
-        too_far
-            || segment.size + size > self.config.segment_bytes_max()
-            || segment.offsets.count() >= self.config.offset_index_entries_max()
-            || segment.times.count() >= self.config.time_index_entries_max()
-            || self.waited_for_roll(now, timestamp) > self.segment_ms()
+        let full = segment.size + size > self.config.segment_bytes_max();
+        let index_full = segment.offsets.count() >= self.config.offset_index_entries_max()
+            || segment.times.count() >= self.config.time_index_entries_max();
+        let too_old = self.waited_for_roll(now, timestamp) > self.segment_ms();
+        for (is_due, mark) in [
+            (full, &marks::SEGMENT_FULL),
+            (index_full, &marks::INDEX_FULL),
+            (too_old, &marks::SEGMENT_TOO_OLD),
+        ] {
+            if is_due {
+                mark.reach();
+            }
+        }
+        too_far || full || index_full || too_old
     }
 
     /// How long the active segment has waited: by its records' time if they have one.

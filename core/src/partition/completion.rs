@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::{Answer, AppendError, Condition, EffectId, FlushPolicy, Output, Partition, QueryError};
 use crate::{
     log::Effect,
+    marks,
     time::{Instant, Now},
 };
 
@@ -60,6 +61,7 @@ impl Partition {
             self.lose(self.log.written_end(), out);
             return;
         }
+        marks::WRITE_TAKEN_BACK.reach();
         let names_owed = self.last_dir_sync > self.last_sync[1];
         let epochs_owed = self.epochs_owed || self.last_replace > self.last_change[1];
         // Syncs that had not begun are gone; the next write asks again.
@@ -115,6 +117,9 @@ impl Partition {
             synced = synced.max(Some(end.min(self.log.written_end())));
         }
         if let Some(end) = synced {
+            if self.on_settled.len() > 1 {
+                marks::SYNC_SHARED.reach();
+            }
             self.synced_end = self.synced_end.max(end);
             self.oldest_unsynced =
                 (self.log.written_end() > self.synced_end).then_some(now.monotonic);
@@ -146,6 +151,7 @@ impl Partition {
         } else {
             Condition::Offline
         };
+        marks::PARTITION_LOST.reach();
         self.unwritten.clear();
         self.unwritten_bytes = 0;
         self.committing = None;

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use ottla_core::{
     controller::{AnswerError, Controller, Input, Output, Refusal, Response, Seed},
     limits::METADATA_BATCH_BYTES_MAX,
+    marks,
     metadata::ReplayError,
     partition::Ticket,
     time::Instant,
@@ -405,6 +406,7 @@ impl<I: Io> Driver<I> {
     ) -> Result<(), DriveError> {
         match outcome {
             Some(Ok(id)) => {
+                marks::METADATA_SNAPSHOT_MADE.reach();
                 self.step(Input::SnapshotTaken {
                     end_offset: id.end_offset,
                 })

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use ottla_core::time::Instant;
+use ottla_core::{marks, time::Instant};
 use ottla_io::{Io, Listener, Net, Stream};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
@@ -332,6 +332,13 @@ async fn serve<I: Io>(
             closed = poll_fn(|cx| connection.poll(cx)) => break closed,
         }
     };
+    match &closed {
+        Closed::Idle => marks::CONNECTION_IDLE.reach(),
+        Closed::Stalled { .. } => marks::CONNECTION_STALLED.reach(),
+        Closed::Frame(_) => marks::FRAME_REFUSED.reach(),
+        Closed::Request(_) => marks::REQUEST_REFUSED.reach(),
+        _ => {}
+    }
     if closed.is_misbehaviour() {
         shared.broker.metrics.connections.misbehaved.inc();
         shared.warn(info.peer.ip().to_canonical(), &closed);

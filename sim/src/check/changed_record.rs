@@ -18,6 +18,7 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                 partition,
                 offset,
                 contents: Contents::Changed { digest },
+                ..
             } => Some(format!(
                 "{partition} at {offset} holds bytes nobody wrote ({digest:016x})"
             )),

@@ -70,12 +70,23 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                     write.acknowledged = Some(at);
                 }
             }
+            // Without a commit a member may have begun anywhere that the log has started since.
+            Work::Resumed { partition, .. } if history.may_start_late(partition) => {}
             Work::CommitFound {
                 group,
                 consumer,
                 partition,
                 offset,
+            }
+            | Work::Resumed {
+                group,
+                consumer,
+                partition,
+                offset,
             } => {
+                // The group's first member begins at the first record, without a commit.
+                let first = matches!(work, Work::Resumed { offset: 0, .. });
+                let offset = if first { &-1 } else { offset };
                 let since = asked.get(&(group, partition, consumer)).copied();
                 let writes = registers.entry((group, partition)).or_default();
                 let possible = possible(writes, since.unwrap_or(at));

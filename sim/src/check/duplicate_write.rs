@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::History;
-use crate::event::Contents;
+use crate::event::{Contents, Promise};
 
 pub(super) fn check(history: &History<'_>) -> Vec<String> {
     let mut duplicates = Vec::new();
@@ -11,6 +11,7 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
         let mut first = BTreeMap::new();
         for (offset, contents) in log {
             if let Contents::Whole(record) = contents
+                && history.promise(record.producer) == Promise::Once
                 && let Some(before) = first.insert(record, offset)
             {
                 duplicates.push(format!(
@@ -24,11 +25,13 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::fixture::*, check};
+    use super::{super::fixture::*, *};
 
     #[test]
     fn a_record_that_is_there_twice_is_found() {
         assert_eq!(verdict(check, vec![], log(&[0, 1, 2])), 0);
         assert_eq!(verdict(check, vec![], log(&[0, 1, 0])), 1);
+        let durable = vec![promised(Promise::Durable)];
+        assert_eq!(verdict(check, durable, log(&[0, 1, 0])), 0);
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
             partition,
             offset,
             contents,
+            ..
         }) = work
         else {
             continue;

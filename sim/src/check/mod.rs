@@ -8,8 +8,12 @@ mod changed_record;
 mod commit_regression;
 mod double_owner;
 mod duplicate_write;
+mod early_deletion;
 mod inconsistent_offset;
+mod log_start_regression;
 mod lost_write;
+mod misplaced_time;
+mod overdue_deletion;
 mod reordered_write;
 mod skipped_read;
 mod stale_commit;
@@ -18,9 +22,12 @@ mod unseen_record;
 mod unstable_end;
 mod vanished_read;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use crate::event::{Contents, TopicPartition, Work};
+use crate::event::{Contents, Promise, TopicPartition, Work};
 
 /// An invariant that does not hold, and what shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +51,20 @@ pub struct History<'a> {
     pub work: Vec<&'a Work>,
     /// Each partition's records at the end, by offset; those that were read whole.
     pub logs: BTreeMap<&'a TopicPartition, BTreeMap<i64, Contents>>,
+    /// Where each of them starts.
+    starts: BTreeMap<&'a TopicPartition, i64>,
+    /// What each producer may expect.
+    promises: BTreeMap<u32, Promise>,
+    /// The topics whose records retention may delete.
+    retained: BTreeSet<&'a str>,
+    /// Below this somebody asked for a partition's records to be deleted.
+    deletions: BTreeMap<&'a TopicPartition, i64>,
 }
 
 type Checker = fn(&History<'_>) -> Vec<String>;
 
 /// Every invariant, by name.
-pub const INVARIANTS: [(&str, Checker); 13] = [
+pub const INVARIANTS: [(&str, Checker); 17] = [
     ("lost_write", lost_write::check),
     ("duplicate_write", duplicate_write::check),
     ("reordered_write", reordered_write::check),
@@ -62,6 +77,10 @@ pub const INVARIANTS: [(&str, Checker); 13] = [
     ("stale_commit", stale_commit::check),
     ("double_owner", double_owner::check),
     ("unstable_end", unstable_end::check),
+    ("log_start_regression", log_start_regression::check),
+    ("early_deletion", early_deletion::check),
+    ("overdue_deletion", overdue_deletion::check),
+    ("misplaced_time", misplaced_time::check),
     ("stuck_operation", stuck_operation::check),
 ];
 
@@ -74,12 +93,39 @@ impl<'a> History<'a> {
         let work: Vec<&Work> = work.into_iter().collect();
         let mut logs: BTreeMap<&TopicPartition, BTreeMap<i64, Contents>> = BTreeMap::new();
         let mut ended = Vec::new();
+        let mut starts = BTreeMap::new();
+        let mut promises = BTreeMap::new();
+        let mut retained = BTreeSet::new();
+        let mut deletions: BTreeMap<&TopicPartition, i64> = BTreeMap::new();
         for event in &work {
             match event {
+                Work::ProducerBegan { producer, promise } => {
+                    promises.insert(*producer, *promise);
+                }
+                Work::Retained {
+                    topic, ms: Some(_), ..
+                }
+                | Work::Retained {
+                    topic,
+                    bytes: Some(_),
+                    ..
+                } => {
+                    retained.insert(&**topic);
+                }
+                Work::DeletionAsked { partition, before } => {
+                    let below = deletions.entry(partition).or_default();
+                    *below = (*below).max(*before);
+                }
+                Work::FinalStart {
+                    partition, offset, ..
+                } => {
+                    starts.insert(partition, *offset);
+                }
                 Work::Final {
                     partition,
                     offset,
                     contents,
+                    ..
                 } => {
                     logs.entry(partition)
                         .or_default()
@@ -94,7 +140,40 @@ impl<'a> History<'a> {
         }
         // One that was not read to its end proves nothing about what is missing.
         logs.retain(|partition, _| ended.contains(partition));
-        Self { work, logs }
+        Self {
+            work,
+            logs,
+            starts,
+            promises,
+            retained,
+            deletions,
+        }
+    }
+
+    /// What a producer may expect; everything, if it did not say.
+    fn promise(&self, producer: u32) -> Promise {
+        self.promises
+            .get(&producer)
+            .copied()
+            .unwrap_or(Promise::Once)
+    }
+
+    /// Whether a record of a partition may be gone because it lay at this offset: below the log's
+    /// start, which retention or somebody's request has moved that far.
+    fn may_be_deleted(&self, partition: &TopicPartition, offset: i64) -> bool {
+        let start = self.starts.get(partition).copied().unwrap_or(0);
+        let asked = self.deletions.get(partition).copied().unwrap_or(0);
+        offset < start && (offset < asked || self.is_retained(partition))
+    }
+
+    /// Whether retention is in force for a partition.
+    fn is_retained(&self, partition: &TopicPartition) -> bool {
+        self.retained.contains(&*partition.topic)
+    }
+
+    /// Whether a partition may have lost its first records.
+    fn may_start_late(&self, partition: &TopicPartition) -> bool {
+        self.is_retained(partition) || self.deletions.contains_key(partition)
     }
 }
 
@@ -176,6 +255,7 @@ mod fixture {
             .map(|(sequence, offset)| Work::Final {
                 partition: at(0),
                 offset,
+                timestamp: offset * 10,
                 contents: Contents::Whole(record(*sequence)),
             })
             .collect();
@@ -184,6 +264,29 @@ mod fixture {
             offset: sequences.len() as i64,
         });
         work
+    }
+
+    pub(super) fn promised(promise: Promise) -> Work {
+        let producer = record(0).producer;
+        Work::ProducerBegan { producer, promise }
+    }
+
+    pub(super) fn started(offset: i64, now: i64) -> Work {
+        Work::FinalStart {
+            partition: at(0),
+            offset,
+            now,
+        }
+    }
+
+    pub(super) fn retained(ms: Option<i64>, bytes: Option<i64>) -> Work {
+        let topic = "t".into();
+        Work::Retained { topic, ms, bytes }
+    }
+
+    pub(super) fn deletion_asked(before: i64) -> Work {
+        let partition = at(0);
+        Work::DeletionAsked { partition, before }
     }
 
     pub(super) fn verdict(

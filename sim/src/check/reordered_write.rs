@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::History;
-use crate::event::Contents;
+use crate::event::{Contents, Promise};
 
 pub(super) fn check(history: &History<'_>) -> Vec<String> {
     let mut reordered = Vec::new();
@@ -14,6 +14,9 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
             let Contents::Whole(record) = contents else {
                 continue;
             };
+            if history.promise(record.producer) != Promise::Once {
+                continue;
+            }
             if let Some((before, at)) = last.insert(record.producer, (record.sequence, offset))
                 && before > record.sequence
             {
@@ -28,11 +31,13 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::fixture::*, check};
+    use super::{super::fixture::*, *};
 
     #[test]
     fn a_record_behind_a_later_one_is_found() {
         assert_eq!(verdict(check, vec![], log(&[0, 2, 3])), 0);
         assert_eq!(verdict(check, vec![], log(&[0, 2, 1])), 1);
+        let durable = vec![promised(Promise::Durable)];
+        assert_eq!(verdict(check, durable, log(&[0, 2, 1])), 0);
     }
 }

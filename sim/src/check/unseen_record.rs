@@ -8,13 +8,19 @@ use crate::event::Work;
 
 pub(super) fn check(history: &History<'_>) -> Vec<String> {
     let mut members: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    let mut subscribed: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for work in &history.work {
         match work {
             Work::Assigned {
-                group, consumer, ..
+                group,
+                consumer,
+                partitions,
+                ..
             } => {
                 members.entry(group).or_default().insert(consumer);
+                let topics = partitions.iter().map(|one| &one.topic);
+                subscribed.entry(group).or_default().extend(topics);
             }
             Work::Read {
                 consumer,
@@ -29,7 +35,10 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
     }
     let mut unseen = Vec::new();
     for (group, members) in members {
-        for (partition, log) in &history.logs {
+        let topics = subscribed.get(group);
+        let theirs = history.logs.iter();
+        let theirs = theirs.filter(|(one, _)| topics.is_some_and(|t| t.contains(&one.topic)));
+        for (partition, log) in theirs {
             let was_seen = |offset| {
                 seen.range((*partition, offset, &0)..=(*partition, offset, &u32::MAX))
                     .any(|(_, _, consumer)| members.contains(consumer))

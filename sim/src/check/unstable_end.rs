@@ -1,5 +1,5 @@
 //! No unstable end: what was read with nothing under way is there, and nothing else, after the broker
-//! has lost its power once more.
+//! has lost its power once more. Retention goes on: what lies below the log's start of then may be gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,7 @@ use crate::event::Work;
 pub(super) fn check(history: &History<'_>) -> Vec<String> {
     let mut again: BTreeMap<_, BTreeMap<i64, _>> = BTreeMap::new();
     let mut ended = BTreeSet::new();
+    let mut starts = BTreeMap::new();
     for work in &history.work {
         match work {
             Work::Again {
@@ -20,6 +21,9 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                     .entry(partition)
                     .or_default()
                     .insert(*offset, *contents);
+            }
+            Work::AgainStart { partition, offset } => {
+                starts.insert(partition, *offset);
             }
             Work::AgainEnd { partition, .. } => {
                 again.entry(partition).or_default();
@@ -36,9 +40,13 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
         let Some(before) = history.logs.get(partition) else {
             continue;
         };
+        let start = match history.is_retained(partition) {
+            true => starts.get(*partition).copied().unwrap_or(0),
+            false => 0,
+        };
         for offset in before.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
             let (before, now) = (before.get(offset), now.get(offset));
-            if before != now {
+            if before != now && *offset >= start {
                 unstable.push(format!(
                     "{partition} at {offset} was {before:?} and is {now:?} after the last loss of power"
                 ));

@@ -1,4 +1,4 @@
-//! No vanished read: what a consumer was shown stays (KAFKA-10101: recovered data that was never
+//! No vanished read: what a consumer was shown stays until it is deleted (KAFKA-10101: recovered data that was never
 //! synced, served, and gone after the next power loss).
 
 use std::collections::BTreeSet;
@@ -22,7 +22,10 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
         let Some(log) = history.logs.get(partition) else {
             continue;
         };
-        if !log.contains_key(offset) && told.insert((partition, offset)) {
+        if log.contains_key(offset) || history.may_be_deleted(partition, *offset) {
+            continue;
+        }
+        if told.insert((partition, offset)) {
             vanished.push(format!(
                 "{contents} was read in {partition} at {offset}; it is gone"
             ));
@@ -42,5 +45,7 @@ mod tests {
             0
         );
         assert_eq!(verdict(check, vec![read(0, 0), read(1, 1)], log(&[0])), 1);
+        let deleted = vec![read(0, 0), deletion_asked(1), started(1, 0)];
+        assert_eq!(verdict(check, deleted, log(&[])), 0);
     }
 }

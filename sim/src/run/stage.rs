@@ -1,27 +1,20 @@
 //! The stage of a run: its nodes, and the acts in order.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use futures_util::future::{Either, FutureExt, join_all, select};
+use futures_util::future::{Either, join_all, select};
 use ottla_client::admin::NewTopic;
-use ottla_io::Spawn;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
+use super::{
+    clients::{Client, Role},
+    reading::Reading,
+};
 use crate::{
     event::{NodeId, TopicPartition, What, Work},
-    scenario::{Fault, FaultKind, Scenario},
+    scenario::{Fault, FaultKind, Scenario, Workload},
     server::Server,
-    workload::{
-        consumer::{self, ConsumerPlan},
-        member::{self, GroupProgress, MemberPlan, Signals},
-        producer::{self, ProducerPlan},
-        raw::{Fetched, RawClient},
-    },
+    workload::{admin::OwnTopics, consumer, member::GroupProgress},
     world::{Node, World},
 };
 
@@ -32,9 +25,9 @@ const READY_PATIENCE: Duration = Duration::from_secs(120);
 /// segment a fetch, a fetch held up by partitions without news).
 const GROUP_PATIENCE: Duration = Duration::from_secs(180);
 /// The group of all readers.
-const READERS: &str = "readers";
+pub(super) const READERS: &str = "readers";
 /// The group that divides the partitions among its members.
-const MEMBERS: &str = "members";
+pub(super) const MEMBERS: &str = "members";
 
 /// The nodes of a run. Clones are the same stage.
 #[derive(Clone)]
@@ -52,68 +45,7 @@ struct Inner {
     stop: watch::Sender<bool>,
     stop_consumers: watch::Sender<bool>,
     progress: GroupProgress,
-}
-
-/// A client's node: what it runs is started again after each of its faults.
-struct Client {
-    node: Node,
-    index: u32,
-    role: Role,
-    lives: Mutex<u32>,
-    done: watch::Sender<bool>,
-}
-
-/// What a client does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Produces,
-    Reads,
-    TakesPart,
-}
-
-/// Which of the two last readings of everything.
-#[derive(Clone, Copy)]
-enum Reading {
-    /// With nothing else going on: what the checkers take for the truth.
-    Final,
-    /// After one more loss of power.
-    Again,
-}
-
-impl Reading {
-    fn record(self, partition: &TopicPartition, fetched: Fetched) -> Work {
-        let (partition, offset, contents) = (partition.clone(), fetched.offset, fetched.contents);
-        match self {
-            Self::Final => Work::Final {
-                partition,
-                offset,
-                contents,
-            },
-            Self::Again => Work::Again {
-                partition,
-                offset,
-                contents,
-            },
-        }
-    }
-
-    fn end(self, partition: &TopicPartition, offset: i64) -> Work {
-        let partition = partition.clone();
-        match self {
-            Self::Final => Work::FinalEnd { partition, offset },
-            Self::Again => Work::AgainEnd { partition, offset },
-        }
-    }
-}
-
-impl Role {
-    fn of(node: &str) -> Self {
-        match node.trim_end_matches(|letter: char| letter.is_ascii_digit()) {
-            "producer" => Self::Produces,
-            "member" => Self::TakesPart,
-            _ => Self::Reads,
-        }
-    }
+    own_topics: OwnTopics,
 }
 
 impl Stage {
@@ -121,14 +53,7 @@ impl Stage {
         let server = Server::new(&world, &scenario.cluster);
         let mut clients = BTreeMap::new();
         for name in scenario.node_names().into_iter().skip(1) {
-            let digits = name.trim_start_matches(|letter: char| !letter.is_ascii_digit());
-            let client = Client {
-                node: world.add_node(&name, 0),
-                index: digits.parse().unwrap_or(0),
-                role: Role::of(&name),
-                lives: Mutex::new(0),
-                done: watch::channel(false).0,
-            };
+            let client = Client::new(&name, world.add_node(&name, 0));
             clients.insert(name, client);
         }
         let judge = world.add_node("judge", 0);
@@ -144,6 +69,7 @@ impl Stage {
             stop,
             stop_consumers,
             progress: GroupProgress::default(),
+            own_topics: OwnTopics::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -197,7 +123,39 @@ impl Stage {
         watcher.abort();
     }
 
-    fn partitions(&self) -> Vec<TopicPartition> {
+    pub(super) fn workload(&self) -> &Workload {
+        &self.inner.scenario.workload
+    }
+
+    pub(super) fn judge(&self) -> &Node {
+        &self.inner.judge
+    }
+
+    /// How far the group has read.
+    pub(super) fn progress(&self) -> &GroupProgress {
+        &self.inner.progress
+    }
+
+    pub(super) fn own_topics(&self) -> &OwnTopics {
+        &self.inner.own_topics
+    }
+
+    /// True once everybody is to come to an end.
+    pub(super) fn stop(&self) -> watch::Receiver<bool> {
+        self.inner.stop.subscribe()
+    }
+
+    /// True once readers are to come to an end, too.
+    pub(super) fn stop_consumers(&self) -> watch::Receiver<bool> {
+        self.inner.stop_consumers.subscribe()
+    }
+
+    pub(super) fn topic_names(&self) -> Vec<String> {
+        let topics = self.inner.scenario.topics.iter();
+        topics.map(|topic| topic.name.clone()).collect()
+    }
+
+    pub(super) fn partitions(&self) -> Vec<TopicPartition> {
         let topics = self.inner.scenario.topics.iter();
         topics
             .flat_map(|topic| {
@@ -255,75 +213,14 @@ impl Stage {
                 self.stuck(format!("topic {} is not created: {error}", topic.name));
                 return false;
             }
+            let (ms, bytes) = self.inner.scenario.retention(topic);
+            if ms.is_some() || bytes.is_some() {
+                let topic = topic.name.as_str().into();
+                let retained = Work::Retained { topic, ms, bytes };
+                self.world().recorder().work(self.judge().id(), retained);
+            }
         }
         true
-    }
-
-    fn start_client(&self, client: &Client) {
-        let io = client.node.start();
-        let number = {
-            let mut lives = client.lives.lock().unwrap_or_else(PoisonError::into_inner);
-            *lives += 1;
-            client.index * 1000 + *lives
-        };
-        let random = self
-            .world()
-            .random(&format!("workload {} {number}", client.node.name()));
-        let recorder = self.world().recorder().clone();
-        let bootstrap = self.server().bootstrap();
-        let done = client.done.clone();
-        let workload = &self.inner.scenario.workload;
-        let stop = match client.role {
-            Role::Produces => self.inner.stop.subscribe(),
-            Role::Reads | Role::TakesPart => self.inner.stop_consumers.subscribe(),
-        };
-        let task = match client.role {
-            Role::Produces => {
-                let plan = ProducerPlan {
-                    number,
-                    bootstrap,
-                    partitions: self.partitions(),
-                    payload_bytes_max: u64::from(workload.payload_bytes_max),
-                    pause_max: workload.pause_max.0,
-                };
-                producer::produce(io.clone(), recorder, plan, random, stop).boxed()
-            }
-            Role::Reads => {
-                let readers = workload.consumers.max(1);
-                let own = |index: usize| index as u32 % readers == (client.index - 1) % readers;
-                let partitions = self.partitions().into_iter().enumerate();
-                let partitions = partitions.filter(|(index, _)| own(*index));
-                let plan = ConsumerPlan {
-                    number,
-                    group: READERS.into(),
-                    bootstrap,
-                    partitions: partitions.map(|(_, one)| one).collect(),
-                };
-                consumer::consume(io.clone(), recorder, plan, random, stop).boxed()
-            }
-            Role::TakesPart => {
-                let topics = self.inner.scenario.topics.iter();
-                let plan = MemberPlan {
-                    // Room for many memberships of each life, apart from the readers' numbers.
-                    number: 1_000_000 + number * 1000,
-                    group: MEMBERS.into(),
-                    bootstrap,
-                    topics: topics.map(|topic| topic.name.clone()).collect(),
-                    assignors: workload.assignor.assignors(),
-                };
-                let progress = self.inner.progress.clone();
-                let signals = Signals {
-                    settle: self.inner.stop.subscribe(),
-                    stop,
-                };
-                member::take_part(io.clone(), recorder, plan, progress, random, signals).boxed()
-            }
-        };
-        let task = async move {
-            task.await;
-            done.send_replace(true);
-        };
-        io.spawn_detached("workload", task.boxed());
     }
 
     pub(super) async fn client_down(&self, fault: &Fault) {
@@ -378,31 +275,48 @@ impl Stage {
             self.world().clock().sleep(Duration::from_secs(1)).await;
         }
         self.inner.stop.send_replace(true);
-        let produced = self.all_done(|role| role == Role::Produces);
+        let produced = self.all_done(|role| !role.reads_to_the_end());
         if !self.in_time(within, produced).await {
             self.stuck(format!(
-                "a producer is not done {within:?} after the faults ended"
+                "a client that does not only read is not done {within:?} after the faults ended"
             ));
         }
         // Readers get a while to see what was written last, a group until it has read everything.
         self.world().clock().sleep(Duration::from_secs(3)).await;
         if self.inner.scenario.workload.members > 0
             && !self
-                .in_time(GROUP_PATIENCE, self.group_has_read_everything())
+                .in_time(GROUP_PATIENCE, self.has_read_everything(self.progress()))
                 .await
         {
             self.stuck(format!(
                 "the members of {MEMBERS} have not read everything {GROUP_PATIENCE:?} after the last was written"
             ));
         }
+        self.sessions_end(within).await;
         self.inner.stop_consumers.send_replace(true);
-        let consumed = self.all_done(|role| role != Role::Produces);
+        let consumed = self.all_done(Role::reads_to_the_end);
         if !self.in_time(within, consumed).await {
             self.stuck(format!(
                 "a consumer is not done {within:?} after the faults ended"
             ));
         }
         self.read_in_time(Reading::Final).await
+    }
+
+    /// Readers in sessions are told of whatever there is.
+    async fn sessions_end(&self, within: Duration) {
+        for client in self.inner.clients.values() {
+            if client.role == Role::ReadsInSession
+                && !self
+                    .in_time(within, self.has_read_everything(&client.progress))
+                    .await
+            {
+                self.stuck(format!(
+                    "{} has not read everything in its sessions {within:?} after the last was written",
+                    client.node.name()
+                ));
+            }
+        }
     }
 
     /// The broker goes down once more with nothing under way: what was read must be there again.
@@ -445,77 +359,6 @@ impl Stage {
             client.node.kill();
             client.done.send_replace(true);
         }
-    }
-
-    async fn group_has_read_everything(&self) {
-        let clock = self.world().clock();
-        let io = self.inner.judge.start();
-        let mut raw = RawClient::new(io, self.server().bootstrap());
-        for partition in self.partitions() {
-            let end = loop {
-                match raw.fetch(&partition, 0, Duration::ZERO).await {
-                    Ok(page) => break page.high_watermark,
-                    Err(_) => clock.sleep(Duration::from_millis(500)).await,
-                }
-            };
-            while !self.inner.progress.has_reached(&partition, end) {
-                clock.sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-
-    async fn read_everything(&self, reading: Reading) {
-        let recorder = self.world().recorder();
-        let judge = self.inner.judge.id();
-        let io = self.inner.judge.start();
-        let mut raw = RawClient::new(io.clone(), self.server().bootstrap());
-        let Some(admin) = consumer::admin(io, &self.server().bootstrap()) else {
-            return;
-        };
-        for partition in self.partitions() {
-            let mut offset = 0;
-            loop {
-                let Ok(page) = raw.fetch(&partition, offset, Duration::ZERO).await else {
-                    self.world().clock().sleep(Duration::from_millis(500)).await;
-                    continue;
-                };
-                for fetched in &page.records {
-                    recorder.work(judge, reading.record(&partition, *fetched));
-                }
-                offset = page.next_offset;
-                if offset >= page.high_watermark {
-                    break;
-                }
-            }
-            recorder.work(judge, reading.end(&partition, offset));
-            for group in self.groups() {
-                let offset = loop {
-                    match consumer::committed(&admin, group, &partition).await {
-                        Ok(offset) => break offset,
-                        Err(_) => self.world().clock().sleep(Duration::from_millis(500)).await,
-                    }
-                };
-                recorder.work(
-                    judge,
-                    Work::CommitFound {
-                        group: group.into(),
-                        consumer: 0,
-                        partition: partition.clone(),
-                        offset,
-                    },
-                );
-            }
-        }
-    }
-
-    /// The groups that commit in this run.
-    fn groups(&self) -> impl Iterator<Item = &'static str> {
-        let workload = &self.inner.scenario.workload;
-        let groups = [(READERS, workload.consumers), (MEMBERS, workload.members)];
-        groups
-            .into_iter()
-            .filter(|(_, size)| *size > 0)
-            .map(|(group, _)| group)
     }
 
     async fn in_time(&self, limit: Duration, future: impl Future<Output = ()>) -> bool {

@@ -32,9 +32,9 @@ impl Scenario {
         if kinds.is_empty() {
             kinds.push(K::PowerLoss);
         }
-        let config = Self::drawn_topic_config(&mut random);
+        let config = drawn_topic_config(&mut random);
         let cluster = Cluster {
-            config: Self::drawn_broker_config(&mut random),
+            config: drawn_broker_config(&mut random),
             ..Cluster::default()
         };
         let partitions = i32::try_from(random.within(1..=4)).unwrap_or(1);
@@ -45,19 +45,7 @@ impl Scenario {
                 partitions,
                 config,
             }],
-            workload: Workload {
-                producers: random.within(1..=3) as u32,
-                consumers: random.within(1..=2) as u32,
-                members: random.pick(&[0, 1, 2, 3]),
-                assignor: random.pick(&[
-                    AssignorKind::Range,
-                    AssignorKind::CooperativeSticky,
-                    AssignorKind::Both,
-                ]),
-                duration: Span(Duration::from_secs(random.within(6..=20))),
-                payload_bytes_max: random.pick(&[40, 300, 3000]),
-                pause_max: Span(Duration::from_millis(random.pick(&[10, 100, 400]))),
-            },
+            workload: drawn_workload(&mut random),
             faults: Vec::new(),
             chaos: Some(Chaos {
                 kinds,
@@ -66,35 +54,98 @@ impl Scenario {
             expect: Expect::default(),
         }
     }
+}
 
-    /// Small segments and dense indexes make common what a large log meets once a day.
-    fn drawn_topic_config(random: &mut SimRandom) -> BTreeMap<String, String> {
-        let mut config = BTreeMap::new();
-        let mut set = |key: &str, value: u64| config.insert(key.to_owned(), value.to_string());
-        if random.chance(1, 2) {
-            set("internal.segment.bytes", random.within(6..=200) * 1024);
-        }
-        if random.chance(1, 2) {
-            set("index.interval.bytes", random.pick(&[64, 512, 4096]));
-        }
-        if random.chance(1, 4) {
-            set("segment.ms", random.within(300..=4000));
-        }
-        config
+fn drawn_workload(random: &mut SimRandom) -> Workload {
+    let millis = |millis| Span(Duration::from_millis(millis));
+    Workload {
+        producers: random.within(1..=3) as u32,
+        plain_producers: random.pick(&[0, 0, 0, 1, 2]),
+        consumers: random.within(1..=2) as u32,
+        members: random.pick(&[0, 1, 2, 3]),
+        session_readers: random.pick(&[0, 0, 1, 2]),
+        timers: random.pick(&[0, 0, 0, 1]),
+        admins: random.pick(&[0, 0, 1, 2]),
+        deletes_records: random.chance(1, 3),
+        hostiles: random.pick(&[0, 0, 0, 1]),
+        assignor: random.pick(&[
+            AssignorKind::Range,
+            AssignorKind::CooperativeSticky,
+            AssignorKind::Both,
+        ]),
+        duration: Span(Duration::from_secs(random.within(6..=20))),
+        payload_bytes_max: random.pick(&[40, 300, 3000]),
+        pause_max: millis(random.pick(&[10, 100, 400])),
+        late_max: millis(random.pick(&[0, 0, 0, 50, 5000])),
+        reader_pause_max: millis(random.pick(&[0, 0, 200, 3000])),
     }
+}
 
-    /// Checkpoints within the run, so that recovery begins at them.
-    fn drawn_broker_config(random: &mut SimRandom) -> BTreeMap<String, String> {
-        let mut config = BTreeMap::new();
-        if random.chance(1, 2) {
-            let interval = random.within(200..=5000).to_string();
-            for key in [
-                "log.flush.offset.checkpoint.interval.ms",
-                "log.flush.start.offset.checkpoint.interval.ms",
-            ] {
-                config.insert(key.to_owned(), interval.clone());
-            }
-        }
-        config
+/// Small segments and dense indexes make common what a large log meets once a day, and short
+/// retention deletes under its readers.
+fn drawn_topic_config(random: &mut SimRandom) -> BTreeMap<String, String> {
+    let mut config = BTreeMap::new();
+    let mut set = |key: &str, value: &dyn std::fmt::Display| {
+        config.insert(key.to_owned(), value.to_string());
+    };
+    let (by_time, by_size) = (random.chance(1, 6), random.chance(1, 6));
+    if by_time {
+        set("retention.ms", &random.within(1500..=8000));
     }
+    if by_size {
+        set("retention.bytes", &random.within(20_000..=200_000));
+    }
+    if by_time || by_size || random.chance(1, 2) {
+        set("internal.segment.bytes", &(random.within(6..=200) * 1024));
+    }
+    if random.chance(1, 2) {
+        set("index.interval.bytes", &random.pick(&[64, 512, 4096]));
+    }
+    if random.chance(1, 4) {
+        set("segment.ms", &random.within(300..=4000));
+    }
+    if random.chance(1, 2) {
+        set("file.delete.delay.ms", &random.within(0..=2000));
+    }
+    if random.chance(1, 8) {
+        set("max.message.bytes", &random.pick(&[2000, 20_000]));
+    }
+    if random.chance(1, 8) {
+        set("message.timestamp.type", &"LogAppendTime");
+    }
+    if random.chance(1, 6) {
+        let codecs = ["zstd", "lz4", "gzip", "snappy", "uncompressed"];
+        set("compression.type", &random.pick(&codecs));
+    }
+    config
+}
+
+/// Checkpoints, snapshots and retention within the run, and tiny limits.
+fn drawn_broker_config(random: &mut SimRandom) -> BTreeMap<String, String> {
+    let mut config = BTreeMap::new();
+    let mut set = |key: &str, value: u64| config.insert(key.to_owned(), value.to_string());
+    if random.chance(1, 2) {
+        let interval = random.within(200..=5000);
+        set("log.flush.offset.checkpoint.interval.ms", interval);
+        set("log.flush.start.offset.checkpoint.interval.ms", interval);
+    }
+    set("log.retention.check.interval.ms", random.within(200..=1500));
+    if random.chance(1, 6) {
+        set("fetch.max.bytes", random.within(1024..=20_000));
+    }
+    if random.chance(1, 3) {
+        let slots = random.within(0..=2);
+        set("max.incremental.fetch.session.cache.slots", slots);
+    }
+    if random.chance(1, 6) {
+        set("connections.max.idle.ms", random.within(500..=3000));
+    }
+    if random.chance(1, 3) {
+        let bytes = random.within(500..=20_000);
+        set("metadata.log.max.record.bytes.between.snapshots", bytes);
+    }
+    if random.chance(1, 3) {
+        set("num.recovery.threads.per.data.dir", random.within(1..=3));
+    }
+    config
 }

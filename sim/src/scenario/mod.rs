@@ -128,16 +128,26 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// After how many milliseconds, and from which size on, records of a topic may be deleted.
+    #[must_use]
+    pub fn retention(&self, topic: &Topic) -> (Option<i64>, Option<i64>) {
+        let of = |key: &str| {
+            let broker = self.cluster.config.get(&format!("log.{key}"));
+            let text = topic.config.get(key).or(broker)?;
+            text.parse().ok().filter(|limit| *limit >= 0)
+        };
+        (of("retention.ms"), of("retention.bytes"))
+    }
+
     /// The names of its nodes.
     #[must_use]
     pub fn node_names(&self) -> Vec<String> {
-        let producers = (1..=self.workload.producers).map(|n| format!("producer{n}"));
-        let consumers = (1..=self.workload.consumers).map(|n| format!("consumer{n}"));
-        let members = (1..=self.workload.members).map(|n| format!("member{n}"));
+        let clients = self.workload.clients();
+        let clients = clients
+            .iter()
+            .flat_map(|(kind, count)| (1..=*count).map(move |number| format!("{kind}{number}")));
         std::iter::once("broker".to_owned())
-            .chain(producers)
-            .chain(consumers)
-            .chain(members)
+            .chain(clients)
             .collect()
     }
 }

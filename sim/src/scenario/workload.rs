@@ -13,6 +13,9 @@ use super::Span;
 pub struct Workload {
     /// Idempotent producers, each on a node of its own.
     pub producers: u32,
+    /// Producers without idempotence, with any acks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub plain_producers: u32,
     /// Readers with partitions of their own that commit for one group, each on a node of its own.
     pub consumers: u32,
     /// Members of another group, which divides the partitions, each on a node of its own.
@@ -21,6 +24,28 @@ pub struct Workload {
     /// How that group divides them.
     #[serde(default)]
     pub assignor: AssignorKind,
+    /// Readers of all partitions through incremental fetch sessions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub session_readers: u32,
+    /// Clients that look for offsets by time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub timers: u32,
+    /// Administrators: each makes and deletes a topic of its own, again and again, and alters what
+    /// belongs to everybody.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub admins: u32,
+    /// Whether administrators delete records of everybody's topics.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deletes_records: bool,
+    /// Clients that send garbage, half requests, and come and go.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hostiles: u32,
+    /// How far a record's time may lie before the clock's.
+    #[serde(default, skip_serializing_if = "is_no_time")]
+    pub late_max: Span,
+    /// How long readers rest between pages, at most.
+    #[serde(default, skip_serializing_if = "is_no_time")]
+    pub reader_pause_max: Span,
     /// How long they go on, faults included.
     pub duration: Span,
     /// The largest value of a record.
@@ -53,6 +78,31 @@ impl AssignorKind {
             Self::CooperativeSticky => vec![Assignor::CooperativeSticky],
             Self::Both => vec![Assignor::Range, Assignor::CooperativeSticky],
         }
+    }
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+fn is_no_time(span: &Span) -> bool {
+    span.0.is_zero()
+}
+
+impl Workload {
+    /// How many there are of each kind of client, by the names of their nodes.
+    #[must_use]
+    pub fn clients(&self) -> [(&'static str, u32); 8] {
+        [
+            ("producer", self.producers),
+            ("plain", self.plain_producers),
+            ("consumer", self.consumers),
+            ("member", self.members),
+            ("session", self.session_readers),
+            ("timer", self.timers),
+            ("admin", self.admins),
+            ("hostile", self.hostiles),
+        ]
     }
 }
 

@@ -2,15 +2,20 @@
 //!
 //! It reads with the raw client and commits as an admin does, so it sees what the broker shows and
 //! nothing that a client's own retries could hide. It begins where the group's commit is, so a
-//! commit that went back or was lost is met while the run goes on.
+//! commit that went back or was lost is met while the run goes on; or, without committing, at the
+//! log's start or its end. Some are slow, so that segments are deleted under them.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ottla_client::{Client, OffsetAndMetadata, TopicPartition as ClientPartition, admin::Admin};
 use ottla_io::Clock;
+use ottla_wire::ErrorCode;
 use tokio::sync::watch;
 
-use super::{producer::impatient, raw::RawClient};
+use super::{
+    producer::impatient,
+    raw::{EARLIEST, LATEST, RawClient, RawError},
+};
 use crate::{
     event::{Recorder, TopicPartition, Work},
     io::SimIo,
@@ -28,6 +33,21 @@ pub struct ConsumerPlan {
     pub bootstrap: String,
     /// What it reads.
     pub partitions: Vec<TopicPartition>,
+    /// Where it begins.
+    pub start: Start,
+    /// How long it rests between pages, at most.
+    pub pause_max: Duration,
+}
+
+/// Where a reader begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Behind what its group has committed; it commits too.
+    Committed,
+    /// At the log's start.
+    Earliest,
+    /// At the log's end.
+    Latest,
 }
 
 /// An admin that notices a fault within virtual seconds; `None` where the address is wrong.
@@ -64,116 +84,155 @@ pub async fn consume(
         let _ = stop.wait_for(|stop| *stop).await;
         return;
     }
-    let node = io.process().node();
     let Some(admin) = admin(io.clone(), &plan.bootstrap) else {
         return;
     };
-    let mut raw = RawClient::new(io.clone(), plan.bootstrap.clone());
-    let mut positions = BTreeMap::new();
-    let mut commits = 0;
+    let mut reader = Reader {
+        raw: RawClient::new(io.clone(), plan.bootstrap.clone()),
+        admin,
+        recorder,
+        positions: BTreeMap::new(),
+        commits: 0,
+        io,
+        plan,
+    };
     while !*stop.borrow() {
-        for partition in &plan.partitions {
-            let Some(position) = positions.get(partition).copied() else {
-                match committed(&admin, &plan.group, partition).await {
-                    Ok(offset) => {
-                        let group = Arc::clone(&plan.group);
-                        let (at, partition) = (offset.max(0), partition.clone());
-                        recorder.work(
-                            node,
-                            Work::CommitFound {
-                                group,
-                                consumer: plan.number,
-                                partition: partition.clone(),
-                                offset,
-                            },
-                        );
-                        let consumer = plan.number;
-                        let positioned = Work::Positioned {
-                            consumer,
-                            partition: partition.clone(),
-                            offset: at,
-                        };
-                        recorder.work(node, positioned);
-                        positions.insert(partition, at);
-                    }
-                    Err(_) => io.sleep(Duration::from_millis(200)).await,
-                }
-                continue;
-            };
-            let wait = Duration::from_millis(random.pick(&[0, 20, 200]));
-            let Ok(page) = raw.fetch(partition, position, wait).await else {
-                io.sleep(random.micros(10_000..=200_000)).await;
-                continue;
-            };
-            for fetched in page.records {
-                recorder.work(
-                    node,
-                    Work::Read {
-                        consumer: plan.number,
-                        partition: partition.clone(),
-                        offset: fetched.offset,
-                        contents: fetched.contents,
-                    },
-                );
+        for partition in reader.plan.partitions.clone() {
+            if reader.turn(&partition, &mut random).await.is_err() {
+                reader.io.sleep(random.micros(10_000..=200_000)).await;
             }
-            positions.insert(partition.clone(), page.next_offset);
-            if page.next_offset > position && random.chance(1, 3) {
-                commits += 1;
-                let commit = (u64::from(plan.number) << 32) | commits;
-                send_commit(
-                    &admin,
-                    &recorder,
-                    node,
-                    &plan,
-                    commit,
-                    partition,
-                    page.next_offset,
-                )
-                .await;
-            }
+        }
+        let pause = u64::try_from(reader.plan.pause_max.as_micros()).unwrap_or(0);
+        if pause > 0 {
+            reader.io.sleep(random.micros(0..=pause)).await;
         }
     }
 }
 
-async fn send_commit(
-    admin: &Admin<SimIo>,
-    recorder: &Recorder,
-    node: crate::event::NodeId,
-    plan: &ConsumerPlan,
-    commit: u64,
-    partition: &TopicPartition,
-    offset: i64,
-) {
-    let group = Arc::clone(&plan.group);
-    recorder.work(
-        node,
-        Work::CommitSent {
-            group,
-            consumer: plan.number,
+struct Reader {
+    io: SimIo,
+    raw: RawClient,
+    admin: Admin<SimIo>,
+    recorder: Recorder,
+    plan: ConsumerPlan,
+    positions: BTreeMap<TopicPartition, i64>,
+    commits: u64,
+}
+
+impl Reader {
+    /// Finds a partition's position, or reads a page from there on.
+    async fn turn(
+        &mut self,
+        partition: &TopicPartition,
+        random: &mut SimRandom,
+    ) -> Result<(), String> {
+        let Some(position) = self.positions.get(partition).copied() else {
+            let at = self.start(partition).await?;
+            self.position(partition, at);
+            return Ok(());
+        };
+        let wait = Duration::from_millis(random.pick(&[0, 20, 200]));
+        let page = match self.raw.fetch(partition, position, wait).await {
+            Ok(page) => page,
+            Err(RawError::Answered(ErrorCode::OffsetOutOfRange)) => {
+                return self.out_of_range(partition, position).await;
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        for fetched in page.records {
+            self.work(Work::Read {
+                consumer: self.plan.number,
+                partition: partition.clone(),
+                offset: fetched.offset,
+                contents: fetched.contents,
+            });
+        }
+        self.positions.insert(partition.clone(), page.next_offset);
+        let commits = self.plan.start == Start::Committed && random.chance(1, 3);
+        if page.next_offset > position && commits {
+            self.commit(partition, page.next_offset).await;
+        }
+        Ok(())
+    }
+
+    async fn start(&mut self, partition: &TopicPartition) -> Result<i64, String> {
+        let end = match self.plan.start {
+            Start::Earliest => EARLIEST,
+            Start::Latest => LATEST,
+            Start::Committed => {
+                let offset = committed(&self.admin, &self.plan.group, partition).await?;
+                self.work(Work::CommitFound {
+                    group: Arc::clone(&self.plan.group),
+                    consumer: self.plan.number,
+                    partition: partition.clone(),
+                    offset,
+                });
+                return Ok(offset.max(0));
+            }
+        };
+        let found = self.raw.list_offset(partition, end).await;
+        found
+            .map(|(offset, _)| offset)
+            .map_err(|error| error.to_string())
+    }
+
+    fn position(&mut self, partition: &TopicPartition, offset: i64) {
+        self.work(Work::Positioned {
+            consumer: self.plan.number,
+            partition: partition.clone(),
+            offset,
+        });
+        self.positions.insert(partition.clone(), offset);
+    }
+
+    /// What it would read was deleted, so it goes on at the log's start. It has read all before its
+    /// position, so that lies behind the end only if that went back, which is not to be covered up.
+    async fn out_of_range(
+        &mut self,
+        partition: &TopicPartition,
+        position: i64,
+    ) -> Result<(), String> {
+        let start = self.raw.list_offset(partition, EARLIEST).await;
+        let (start, _) = start.map_err(|error| error.to_string())?;
+        if start <= position {
+            return Err("out of range where it is not".to_owned());
+        }
+        self.position(partition, start);
+        Ok(())
+    }
+
+    async fn commit(&mut self, partition: &TopicPartition, offset: i64) {
+        self.commits += 1;
+        let commit = (u64::from(self.plan.number) << 32) | self.commits;
+        self.work(Work::CommitSent {
+            group: Arc::clone(&self.plan.group),
+            consumer: self.plan.number,
             commit,
             partition: partition.clone(),
             offset,
-        },
-    );
-    let wanted = client_partition(partition);
-    let offsets = BTreeMap::from([(wanted.clone(), OffsetAndMetadata::new(offset))]);
-    let error = match admin.alter_group_offsets(&*plan.group, &offsets).await {
-        Ok(answers) => match answers.get(&wanted) {
-            Some(Ok(())) => None,
-            Some(Err(error)) => Some(error.to_string()),
-            None => Some("no answer for the partition".to_owned()),
-        },
-        Err(error) => Some(error.to_string()),
-    };
-    recorder.work(
-        node,
-        match error {
+        });
+        let wanted = client_partition(partition);
+        let offsets = BTreeMap::from([(wanted.clone(), OffsetAndMetadata::new(offset))]);
+        let group = &*self.plan.group;
+        let error = match self.admin.alter_group_offsets(group, &offsets).await {
+            Ok(answers) => match answers.get(&wanted) {
+                Some(Ok(())) => None,
+                Some(Err(error)) => Some(error.to_string()),
+                None => Some("no answer for the partition".to_owned()),
+            },
+            Err(error) => Some(error.to_string()),
+        };
+        self.work(match error {
             None => Work::CommitAcknowledged { commit },
             Some(error) => Work::CommitFailed { commit, error },
-        },
-    );
+        });
+    }
+
+    fn work(&self, work: Work) {
+        self.recorder.work(self.io.process().node(), work);
+    }
 }
 
 fn client_partition(partition: &TopicPartition) -> ClientPartition {
-    ClientPartition::new(&*partition.topic, partition.partition)
+    ClientPartition::new(partition.name(), partition.partition)
 }

@@ -60,7 +60,8 @@ impl GroupProgress {
         end <= 0 || lock(&self.ends).get(partition).is_some_and(|at| *at >= end)
     }
 
-    fn reached(&self, partition: &TopicPartition, next: i64) {
+    /// Everything below `next` was handed to somebody.
+    pub(super) fn reached(&self, partition: &TopicPartition, next: i64) {
         let mut ends = lock(&self.ends);
         let end = ends.entry(partition.clone()).or_default();
         *end = next.max(*end);
@@ -256,13 +257,11 @@ impl Notes {
         let (consumer, offset) = (self.consumer, record.offset);
         let mut state = lock(&self.state);
         if state.fresh.remove(&of) {
-            // The group's first reader begins at the first record, without a commit.
-            let found = if offset == 0 { -1 } else { offset };
-            self.work(Work::CommitFound {
+            self.work(Work::Resumed {
                 group: Arc::clone(&self.group),
                 consumer,
                 partition: partition.clone(),
-                offset: found,
+                offset,
             });
             self.work(Work::Positioned {
                 consumer,

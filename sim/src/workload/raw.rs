@@ -8,10 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_io::{Clock, Io, Net};
 use ottla_wire::{
-    ApiRequest, Decoder, Encoder, ErrorCode, Message,
+    ApiRequest, Decoder, Encoder, ErrorCode, Message, Uuid,
     messages::{
-        FetchRequest, RequestHeader, ResponseHeader,
+        DeleteTopicsRequest, FetchRequest, FetchResponse, ListOffsetsRequest, RequestHeader,
+        ResponseHeader,
+        delete_topics_request::DeleteTopicState,
         fetch_request::{FetchPartition, FetchTopic},
+        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
     },
     records::{RecordIter, batches},
 };
@@ -26,6 +29,14 @@ use crate::{
 
 /// The newest version that names topics rather than numbering them.
 const FETCH_VERSION: i16 = 12;
+/// The version with leader epochs; later ones add special times.
+const LIST_OFFSETS_VERSION: i16 = 7;
+/// The version that knows topics by their ids.
+const DELETE_TOPICS_VERSION: i16 = 6;
+/// In place of a time: the log's start, and its end.
+pub const EARLIEST: i64 = -2;
+/// See [`EARLIEST`].
+pub const LATEST: i64 = -1;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BYTES: i32 = 256 * 1024;
 
@@ -43,8 +54,21 @@ pub struct RawClient {
 pub struct Fetched {
     /// Its offset.
     pub offset: i64,
+    /// Its time, in milliseconds.
+    pub timestamp: i64,
     /// What it holds.
     pub contents: Contents,
+}
+
+/// Why a request came to nothing. Whatever it is, the same may be asked again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RawError {
+    /// The broker answered with an error.
+    #[error("{}", .0.name())]
+    Answered(ErrorCode),
+    /// There was no answer that could be read.
+    #[error("{0}")]
+    Unanswered(String),
 }
 
 /// What a fetch gave.
@@ -70,39 +94,29 @@ impl RawClient {
         }
     }
 
-    /// Reads a partition from `offset` on, waiting up to `wait` for data. The error is for the
-    /// timeline; whatever it is, the same fetch may be tried again.
+    /// Reads a partition from `offset` on, waiting up to `wait` for data.
     pub async fn fetch(
         &mut self,
         partition: &TopicPartition,
         offset: i64,
         wait: Duration,
-    ) -> Result<Page, String> {
+    ) -> Result<Page, RawError> {
         let request = FetchRequest {
             max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(0),
             min_bytes: 1,
             max_bytes: MAX_BYTES,
             topics: vec![FetchTopic {
-                topic: (&*partition.topic).into(),
-                partitions: vec![FetchPartition {
-                    partition: partition.partition,
-                    fetch_offset: offset,
-                    partition_max_bytes: MAX_BYTES,
-                    ..FetchPartition::default()
-                }],
+                topic: partition.name().into(),
+                partitions: vec![wanted(partition, offset)],
                 ..FetchTopic::default()
             }],
             ..FetchRequest::default()
         };
         let response = self.call(&request, FETCH_VERSION).await?;
-        let check = |code: i16| match ErrorCode::from(code) {
-            ErrorCode::None => Ok(()),
-            code => Err(code.name().to_owned()),
-        };
         check(response.error_code)?;
         let topic = response.responses.into_iter().next();
         let data = topic.and_then(|topic| topic.partitions.into_iter().next());
-        let data = data.ok_or("the answer leaves the partition out")?;
+        let data = data.ok_or_else(left_out)?;
         check(data.error_code)?;
         let (records, next_offset) = read(data.records.unwrap_or_default(), offset, partition);
         Ok(Page {
@@ -112,11 +126,75 @@ impl RawClient {
         })
     }
 
+    /// The first offset at or behind a time, with that record's time; or the end that
+    /// [`EARLIEST`] or [`LATEST`] asks for. -1 where there is no such record.
+    pub async fn list_offset(
+        &mut self,
+        partition: &TopicPartition,
+        time: i64,
+    ) -> Result<(i64, i64), RawError> {
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![ListOffsetsTopic {
+                name: partition.name().into(),
+                partitions: vec![ListOffsetsPartition {
+                    partition_index: partition.partition,
+                    timestamp: time,
+                    ..ListOffsetsPartition::default()
+                }],
+                ..ListOffsetsTopic::default()
+            }],
+            ..ListOffsetsRequest::default()
+        };
+        let response = self.call(&request, LIST_OFFSETS_VERSION).await?;
+        let topic = response.topics.into_iter().next();
+        let found = topic.and_then(|topic| topic.partitions.into_iter().next());
+        let found = found.ok_or_else(left_out)?;
+        check(found.error_code)?;
+        Ok((found.offset, found.timestamp))
+    }
+
+    /// Deletes the topic with an id, and nothing else, however late the request comes.
+    pub(super) async fn delete_topic(&mut self, topic_id: Uuid) -> Result<ErrorCode, RawError> {
+        let request = DeleteTopicsRequest {
+            topics: vec![DeleteTopicState {
+                topic_id,
+                ..DeleteTopicState::default()
+            }],
+            timeout_ms: 5000,
+            ..DeleteTopicsRequest::default()
+        };
+        let response = self.call(&request, DELETE_TOPICS_VERSION).await?;
+        let answer = response.responses.first().ok_or_else(left_out)?;
+        Ok(ErrorCode::from(answer.error_code))
+    }
+
+    /// One fetch of an incremental session (KIP-227), as it is.
+    pub(super) async fn fetch_in_session(
+        &mut self,
+        session: (i32, i32),
+        wait: Duration,
+        topics: Vec<FetchTopic>,
+    ) -> Result<FetchResponse, RawError> {
+        let request = FetchRequest {
+            max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(0),
+            min_bytes: 1,
+            max_bytes: MAX_BYTES,
+            session_id: session.0,
+            session_epoch: session.1,
+            topics,
+            ..FetchRequest::default()
+        };
+        let response = self.call(&request, FETCH_VERSION).await?;
+        check(response.error_code)?;
+        Ok(response)
+    }
+
     async fn call<R: ApiRequest + Sync>(
         &mut self,
         request: &R,
         version: i16,
-    ) -> Result<R::Response, String>
+    ) -> Result<R::Response, RawError>
     where
         R::Response: Send,
     {
@@ -126,7 +204,7 @@ impl RawClient {
         if answer.is_err() {
             self.stream = None;
         }
-        answer
+        answer.map_err(RawError::Unanswered)
     }
 
     async fn exchange<R: ApiRequest + Sync>(
@@ -175,10 +253,36 @@ impl RawClient {
     }
 }
 
-/// The records from `from` on. A batch that cannot be read counts as one changed record.
-fn read(bytes: Bytes, from: i64, partition: &TopicPartition) -> (Vec<Fetched>, i64) {
+/// A partition as a fetch names it.
+pub(super) fn wanted(partition: &TopicPartition, offset: i64) -> FetchPartition {
+    FetchPartition {
+        partition: partition.partition,
+        fetch_offset: offset,
+        partition_max_bytes: MAX_BYTES,
+        ..FetchPartition::default()
+    }
+}
+
+pub(super) fn check(code: i16) -> Result<(), RawError> {
+    match ErrorCode::from(code) {
+        ErrorCode::None => Ok(()),
+        code => Err(RawError::Answered(code)),
+    }
+}
+
+fn left_out() -> RawError {
+    RawError::Unanswered("the answer leaves the partition out".to_owned())
+}
+
+/// The records from `from` on, and where the next ones begin. A batch that cannot be read counts as one changed record.
+pub(super) fn read(bytes: Bytes, from: i64, partition: &TopicPartition) -> (Vec<Fetched>, i64) {
     let mut records = Vec::new();
     let mut next = from;
+    let damaged = |offset, contents| Fetched {
+        offset,
+        timestamp: -1,
+        contents,
+    };
     for batch in batches(bytes) {
         // A last batch may be cut off by the size limit.
         let Ok(batch) = batch else { break };
@@ -187,31 +291,23 @@ fn read(bytes: Bytes, from: i64, partition: &TopicPartition) -> (Vec<Fetched>, i
         };
         next = batch.next_offset();
         if batch.check_crc().is_err() {
-            records.push(Fetched {
-                offset: batch.base_offset(),
-                contents: changed,
-            });
+            records.push(damaged(batch.base_offset(), changed));
             continue;
         }
         let Ok(body) = batch.records(64 << 20) else {
-            records.push(Fetched {
-                offset: batch.base_offset(),
-                contents: changed,
-            });
+            records.push(damaged(batch.base_offset(), changed));
             continue;
         };
         for record in RecordIter::new(batch.header(), &body) {
             let Ok(record) = record else {
-                records.push(Fetched {
-                    offset: batch.base_offset(),
-                    contents: changed,
-                });
+                records.push(damaged(batch.base_offset(), changed));
                 break;
             };
             if record.offset >= from {
                 let contents = payload::decode(record.value.unwrap_or_default(), partition);
                 records.push(Fetched {
                     offset: record.offset,
+                    timestamp: record.timestamp,
                     contents,
                 });
             }

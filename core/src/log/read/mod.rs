@@ -18,6 +18,7 @@ use super::{
 use crate::{
     batch::{self, BatchHeader},
     limits::{BATCH_HEADER_BYTES, INDEX_TAIL_ENTRIES_MAX, RECENT_BATCHES_MAX},
+    marks,
 };
 
 /// Where in a segment's log file a scan begins: at a batch at or before the wanted one.
@@ -133,6 +134,9 @@ impl Log {
     ) -> Result<Option<ReadPlan>, OffsetOutOfRange> {
         let (log_start, log_end) = (self.log_start, self.log_end);
         if from < log_start || from > log_end {
+            if from < log_start {
+                marks::READ_BELOW_LOG_START.reach();
+            }
             return Err(OffsetOutOfRange {
                 offset: from,
                 log_start,

@@ -58,6 +58,7 @@ use crate::{
         BATCH_HEADER_BYTES, CHECKPOINT_BYTES_MAX, OFFSET_INDEX_ENTRY_BYTES,
         PRODUCER_SNAPSHOT_BYTES_MAX, TIME_INDEX_ENTRY_BYTES, TXN_INDEX_ENTRY_BYTES,
     },
+    marks,
     time::Timestamp,
 };
 
@@ -559,6 +560,7 @@ impl Recovery {
                     )
                 }
                 Err(_) => {
+                    marks::PRODUCER_SNAPSHOT_BROKEN.reach();
                     self.directory
                         .remove(FileName::ProducerSnapshot(offset), out);
                     // An anchor is worth nothing without its snapshot.

@@ -148,6 +148,9 @@ impl Recovery {
                 if found.rebuild && found.anchor.is_none() {
                     found.segment = Segment::new(base, self.now);
                 }
+                if found.anchor.is_some() {
+                    marks::RECOVERY_ANCHORED.reach();
+                }
                 let at = found.anchor.map_or(0, |_| found.segment.size);
                 Scan::new(base, None, at, len, pass.next_offset.max(base))
             });
@@ -155,6 +158,7 @@ impl Recovery {
             if let Some(anchor) = found.anchor
                 && !holds(anchor, &scanned, pass.any, scan.next_offset)
             {
+                marks::ANCHOR_REFUSED.reach();
                 // It is read whole, and the producers with it.
                 found.anchor = None;
                 self.phase = Phase::Snapshots;
@@ -225,6 +229,7 @@ impl Recovery {
         if !found.rebuild {
             return;
         }
+        marks::INDEX_REBUILT.reach();
         pass.rebuilt += 1;
         let segment = &mut found.segment;
         segment.push_time_entry();
@@ -385,6 +390,7 @@ impl Recovery {
             snapshots,
             undo: VecDeque::new(),
             recent: VecDeque::new(),
+            opened_at: log_end,
             seed: self.seed,
             sealed_bytes,
         };

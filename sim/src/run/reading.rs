@@ -1,0 +1,215 @@
+//! The last readings of everything: what the checkers take for the truth, and what must be there
+//! again after one more loss of power.
+
+use std::time::Duration;
+
+use ottla_client::{TopicPartition as ClientPartition, admin::Admin};
+use ottla_io::Clock;
+use ottla_wire::ErrorCode;
+
+use super::stage::{MEMBERS, READERS, Stage};
+use crate::{
+    event::{TopicPartition, Work},
+    io::SimIo,
+    workload::{
+        consumer,
+        member::GroupProgress,
+        raw::{EARLIEST, Fetched, LATEST, RawClient, RawError},
+    },
+};
+
+/// How long to wait before what failed is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Look-ups by time with nothing else going on, of each partition.
+const TIMES: u64 = 20;
+
+/// Which of the two last readings of everything.
+#[derive(Clone, Copy)]
+pub(super) enum Reading {
+    /// With nothing else going on: what the checkers take for the truth.
+    Final,
+    /// After one more loss of power.
+    Again,
+}
+
+impl Reading {
+    fn start(self, partition: &TopicPartition, offset: i64, now: i64) -> Work {
+        let partition = partition.clone();
+        match self {
+            Self::Final => Work::FinalStart {
+                partition,
+                offset,
+                now,
+            },
+            Self::Again => Work::AgainStart { partition, offset },
+        }
+    }
+
+    fn record(self, partition: &TopicPartition, fetched: Fetched) -> Work {
+        let (partition, offset, contents) = (partition.clone(), fetched.offset, fetched.contents);
+        match self {
+            Self::Final => Work::Final {
+                partition,
+                offset,
+                timestamp: fetched.timestamp,
+                contents,
+            },
+            Self::Again => Work::Again {
+                partition,
+                offset,
+                contents,
+            },
+        }
+    }
+
+    fn end(self, partition: &TopicPartition, offset: i64) -> Work {
+        let partition = partition.clone();
+        match self {
+            Self::Final => Work::FinalEnd { partition, offset },
+            Self::Again => Work::AgainEnd { partition, offset },
+        }
+    }
+}
+
+impl Stage {
+    pub(super) async fn read_everything(&self, reading: Reading) {
+        let io = self.judge().start();
+        let mut raw = RawClient::new(io.clone(), self.server().bootstrap());
+        let Some(admin) = consumer::admin(io.clone(), &self.server().bootstrap()) else {
+            return;
+        };
+        for partition in self.partitions() {
+            self.read_log(&io, &mut raw, &partition, reading).await;
+            self.read_commits(&admin, &partition).await;
+            if matches!(reading, Reading::Final) {
+                self.look_by_time(&io, &mut raw, &partition).await;
+                self.measure(&admin, &partition).await;
+            }
+        }
+        for partition in self.own_topics().partitions() {
+            self.read_log(&io, &mut raw, &partition, reading).await;
+        }
+    }
+
+    async fn pause(&self) {
+        self.world().clock().sleep(PAUSE).await;
+    }
+
+    fn told(&self, work: Work) {
+        self.world().recorder().work(self.judge().id(), work);
+    }
+
+    async fn read_log(
+        &self,
+        io: &SimIo,
+        raw: &mut RawClient,
+        partition: &TopicPartition,
+        reading: Reading,
+    ) {
+        let mut at = None;
+        loop {
+            let Some(offset) = at else {
+                if let Ok((start, _)) = raw.list_offset(partition, EARLIEST).await {
+                    let now = io.now().wall.0;
+                    self.told(reading.start(partition, start, now));
+                    at = Some(start);
+                } else {
+                    self.pause().await;
+                }
+                continue;
+            };
+            match raw.fetch(partition, offset, Duration::ZERO).await {
+                Ok(page) => {
+                    for fetched in &page.records {
+                        self.told(reading.record(partition, *fetched));
+                    }
+                    at = Some(page.next_offset);
+                    if page.next_offset >= page.high_watermark {
+                        self.told(reading.end(partition, page.next_offset));
+                        return;
+                    }
+                }
+                // Retention goes on.
+                Err(RawError::Answered(ErrorCode::OffsetOutOfRange)) => at = None,
+                Err(_) => self.pause().await,
+            }
+        }
+    }
+
+    async fn read_commits(&self, admin: &Admin<SimIo>, partition: &TopicPartition) {
+        for group in self.groups() {
+            let offset = loop {
+                match consumer::committed(admin, group, partition).await {
+                    Ok(offset) => break offset,
+                    Err(_) => self.pause().await,
+                }
+            };
+            self.told(Work::CommitFound {
+                group: group.into(),
+                consumer: 0,
+                partition: partition.clone(),
+                offset,
+            });
+        }
+    }
+
+    /// The groups that commit in this run.
+    fn groups(&self) -> impl Iterator<Item = &'static str> {
+        let workload = self.workload();
+        let groups = [(READERS, workload.consumers), (MEMBERS, workload.members)];
+        groups
+            .into_iter()
+            .filter(|(_, size)| *size > 0)
+            .map(|(group, _)| group)
+    }
+
+    async fn look_by_time(&self, io: &SimIo, raw: &mut RawClient, partition: &TopicPartition) {
+        let span = self.world().clock().now() / 1_000_000;
+        for step in 0..TIMES {
+            let time = io.now().wall.0 - (span * step / TIMES).cast_signed();
+            if let Ok((offset, timestamp)) = raw.list_offset(partition, time).await {
+                self.told(Work::TimeFound {
+                    partition: partition.clone(),
+                    time,
+                    offset,
+                    timestamp,
+                });
+            }
+        }
+    }
+
+    async fn measure(&self, admin: &Admin<SimIo>, partition: &TopicPartition) {
+        let named = ClientPartition::new(partition.name(), partition.partition);
+        let Ok(answers) = admin.describe_log_dirs(&[1]).await else {
+            return;
+        };
+        let dirs = answers.into_values().flatten().flatten();
+        for dir in dirs {
+            if let Some(replica) = dir.replicas.get(&named) {
+                self.told(Work::FinalSize {
+                    partition: partition.clone(),
+                    bytes: replica.size,
+                });
+            }
+        }
+    }
+
+    /// Waits until somebody has read each partition to its end.
+    pub(super) async fn has_read_everything(&self, progress: &GroupProgress) {
+        let io = self.judge().start();
+        let mut raw = RawClient::new(io, self.server().bootstrap());
+        for partition in self.partitions() {
+            loop {
+                let start = raw.list_offset(&partition, EARLIEST).await;
+                let end = raw.list_offset(&partition, LATEST).await;
+                // Nothing is left of a log whose last record was deleted.
+                if let (Ok((start, _)), Ok((end, _))) = (start, end)
+                    && (start >= end || progress.has_reached(&partition, end))
+                {
+                    break;
+                }
+                self.world().clock().sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A reader of all partitions at once through an incremental fetch session (KIP-227), as Kafka's own
+//! consumer reads: it names what changed, and is told what has news.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use ottla_io::Clock;
+use ottla_wire::{
+    ErrorCode,
+    messages::{FetchResponse, fetch_request::FetchTopic},
+};
+use tokio::sync::watch;
+
+use super::{
+    member::GroupProgress,
+    raw::{self, EARLIEST, RawClient, RawError},
+};
+use crate::{
+    event::{Recorder, TopicPartition, Work},
+    io::SimIo,
+    random::SimRandom,
+};
+
+/// What a reader is told.
+#[derive(Clone, Debug)]
+pub struct SessionPlan {
+    /// Its number; each life of a node has one of its own.
+    pub number: u32,
+    /// Where the broker is.
+    pub bootstrap: String,
+    /// What it reads.
+    pub partitions: Vec<TopicPartition>,
+}
+
+/// Reads until told to stop.
+pub async fn read(
+    io: SimIo,
+    recorder: Recorder,
+    plan: SessionPlan,
+    progress: GroupProgress,
+    mut random: SimRandom,
+    stop: watch::Receiver<bool>,
+) {
+    let mut reader = Reader {
+        raw: RawClient::new(io.clone(), plan.bootstrap.clone()),
+        recorder,
+        progress,
+        node: io.process().node(),
+        session: (0, 0),
+        positions: BTreeMap::new(),
+        changed: BTreeSet::new(),
+        plan,
+    };
+    while !*stop.borrow() {
+        if reader.round(&mut random).await.is_err() {
+            // A session is one connection's; a new one begins with everything.
+            reader.forget_session();
+            io.sleep(random.micros(10_000..=200_000)).await;
+        }
+        if random.chance(1, 100) {
+            reader.forget_session();
+        }
+    }
+}
+
+struct Reader {
+    raw: RawClient,
+    recorder: Recorder,
+    progress: GroupProgress,
+    node: crate::event::NodeId,
+    plan: SessionPlan,
+    /// Number and next epoch; zeros where a new one is asked for.
+    session: (i32, i32),
+    positions: BTreeMap<TopicPartition, i64>,
+    /// What the broker does not know the position of.
+    changed: BTreeSet<TopicPartition>,
+}
+
+impl Reader {
+    async fn round(&mut self, random: &mut SimRandom) -> Result<(), RawError> {
+        for partition in self.plan.partitions.clone() {
+            if !self.positions.contains_key(&partition) {
+                let (start, _) = self.raw.list_offset(&partition, EARLIEST).await?;
+                self.position(partition, start);
+            }
+        }
+        let wait = Duration::from_millis(random.pick(&[0, 20, 500]));
+        let topics = self.wanted();
+        let response = self
+            .raw
+            .fetch_in_session(self.session, wait, topics)
+            .await?;
+        self.changed.clear();
+        self.session = match (response.session_id, self.session.1) {
+            // No room for a session: the next request is a whole one again.
+            (0, _) => (0, 0),
+            (id, epoch) => (id, epoch.checked_add(1).unwrap_or(1)),
+        };
+        self.took(&response)?;
+        if self.session.0 == 0 {
+            self.changed.extend(self.positions.keys().cloned());
+        }
+        Ok(())
+    }
+
+    fn position(&mut self, partition: TopicPartition, offset: i64) {
+        self.recorder.work(
+            self.node,
+            Work::Positioned {
+                consumer: self.plan.number,
+                partition: partition.clone(),
+                offset,
+            },
+        );
+        self.positions.insert(partition.clone(), offset);
+        self.changed.insert(partition);
+    }
+
+    fn wanted(&self) -> Vec<FetchTopic> {
+        let mut topics: BTreeMap<&str, FetchTopic> = BTreeMap::new();
+        for partition in &self.changed {
+            let offset = self.positions.get(partition).copied().unwrap_or(0);
+            let topic = topics
+                .entry(partition.name())
+                .or_insert_with(|| FetchTopic {
+                    topic: partition.name().into(),
+                    ..FetchTopic::default()
+                });
+            topic.partitions.push(raw::wanted(partition, offset));
+        }
+        topics.into_values().collect()
+    }
+
+    fn took(&mut self, response: &FetchResponse) -> Result<(), RawError> {
+        for topic in &response.responses {
+            for data in &topic.partitions {
+                let is_it = |one: &&TopicPartition| {
+                    one.name() == topic.topic.as_str() && one.partition == data.partition_index
+                };
+                let Some(partition) = self.plan.partitions.iter().find(is_it).cloned() else {
+                    continue;
+                };
+                match raw::check(data.error_code) {
+                    Ok(()) => {}
+                    Err(RawError::Answered(ErrorCode::OffsetOutOfRange)) => {
+                        self.positions.remove(&partition);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+                let from = self.positions.get(&partition).copied().unwrap_or(0);
+                let bytes = data.records.clone().unwrap_or_default();
+                let (records, next) = raw::read(bytes, from, &partition);
+                for fetched in records {
+                    self.recorder.work(
+                        self.node,
+                        Work::Read {
+                            consumer: self.plan.number,
+                            partition: partition.clone(),
+                            offset: fetched.offset,
+                            contents: fetched.contents,
+                        },
+                    );
+                }
+                if next > from {
+                    self.progress.reached(&partition, next);
+                    self.positions.insert(partition.clone(), next);
+                    self.changed.insert(partition);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_session(&mut self) {
+        self.session = (0, 0);
+        self.changed.extend(self.positions.keys().cloned());
+    }
+}
