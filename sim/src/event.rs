@@ -1,6 +1,6 @@
 //! Everything that happens in the world, and the one recorder that it all goes to.
 //!
-//! Each event carries its virtual time and its node. All are hashed, so that two runs of one seed
+//! Each event carries its virtual time, its node and its cause. All are hashed, so that two runs of one seed
 //! can be compared by one number; those that say what the workload did or saw are kept for the
 //! checkers; all are kept where a timeline is wanted. Checkers read nothing else: what is not an
 //! event did not happen. Nothing here may hold a wall time, a pointer or the order of a random map.
@@ -12,7 +12,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{clock::SimClock, hash::EventHash};
+use crate::{
+    cause::{self, CauseId, Caused},
+    clock::SimClock,
+    hash::EventHash,
+};
 
 /// A node of the world: a broker, a client, or the world itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -448,6 +452,8 @@ pub struct Event {
     pub at: u64,
     /// Where.
     pub node: NodeId,
+    /// Who made it happen.
+    pub cause: CauseId,
     /// What.
     pub what: What,
 }
@@ -468,6 +474,7 @@ pub struct Recording {
     keep_all: bool,
     kept: Vec<Event>,
     names: Vec<Arc<str>>,
+    causes: Vec<String>,
     faults: BTreeMap<&'static str, u64>,
 }
 
@@ -478,6 +485,7 @@ impl Recorder {
         let recording = Recording {
             keep_all,
             names: vec!["world".into()],
+            causes: vec!["the world".into()],
             ..Recording::default()
         };
         Self {
@@ -494,11 +502,20 @@ impl Recorder {
         NodeId(u16::try_from(state.names.len() - 1).unwrap_or(u16::MAX))
     }
 
+    /// A future whose events all have this cause, which nothing had before.
+    pub fn caused<F: Future>(&self, name: String, future: F) -> Caused<F> {
+        let mut state = self.lock();
+        state.causes.push(name);
+        let cause = u32::try_from(state.causes.len() - 1).unwrap_or(u32::MAX);
+        Caused::new(CauseId(cause), future)
+    }
+
     /// Takes one event, now.
     pub fn record(&self, node: NodeId, what: What) {
         let event = Event {
             at: self.clock.now(),
             node,
+            cause: cause::current(),
             what,
         };
         let mut state = self.lock();
@@ -576,6 +593,12 @@ impl Recording {
     #[must_use]
     pub fn faults(&self) -> &BTreeMap<&'static str, u64> {
         &self.faults
+    }
+
+    /// A cause in words.
+    #[must_use]
+    pub fn cause(&self, cause: CauseId) -> &str {
+        self.causes.get(cause.0 as usize).map_or("?", |name| name)
     }
 
     /// A node's name.

@@ -14,7 +14,10 @@ use madsim::runtime::NodeHandle;
 use ottla_core::time::{Instant, Now, Timestamp};
 use ottla_io::{Clock, Io, Random, Spawn};
 
-use crate::{clock::SimClock, disk::SimDisk, net::SimNet, process::Process, random::SimRandom};
+use crate::{
+    clock::SimClock, disk::SimDisk, event::Recorder, net::SimNet, process::Process,
+    random::SimRandom,
+};
 
 /// When a run begins, on every node's wall clock: 2026-01-01 00:00 UTC.
 const WALL_START_MS: i64 = 1_767_225_600_000;
@@ -24,6 +27,7 @@ const WALL_START_MS: i64 = 1_767_225_600_000;
 pub struct SimIo {
     node: NodeHandle,
     process: Process,
+    recorder: Recorder,
     clock: SimClock,
     wall_offset_ms: i64,
     random: Arc<Mutex<SimRandom>>,
@@ -37,6 +41,7 @@ impl SimIo {
     pub fn new(
         node: NodeHandle,
         process: Process,
+        recorder: Recorder,
         random: SimRandom,
         disk: SimDisk,
         net: SimNet,
@@ -44,6 +49,7 @@ impl SimIo {
         Self {
             node,
             process,
+            recorder,
             clock: SimClock::current(),
             wall_offset_ms: 0,
             random: Arc::new(Mutex::new(random)),
@@ -101,10 +107,13 @@ impl Random for SimIo {
 }
 
 impl Spawn for SimIo {
-    fn spawn_detached(&self, _name: &'static str, future: BoxFuture<'static, ()>) {
+    fn spawn_detached(&self, name: &'static str, future: BoxFuture<'static, ()>) {
         // Started by a destructor of a dead process: it would never run.
         if self.process.is_alive() {
-            drop(self.node.spawn(future));
+            drop(
+                self.node
+                    .spawn(self.recorder.caused(name.to_owned(), future)),
+            );
         }
     }
 }

@@ -17,6 +17,8 @@ compile_error!(
 );
 
 #[cfg(madsim)]
+pub mod cause;
+#[cfg(madsim)]
 pub mod check;
 #[cfg(madsim)]
 pub mod cli;
@@ -42,6 +44,8 @@ pub mod run;
 pub mod scenario;
 #[cfg(madsim)]
 pub mod server;
+#[cfg(madsim)]
+pub mod shrink;
 #[cfg(madsim)]
 pub mod timeline;
 #[cfg(madsim)]

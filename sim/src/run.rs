@@ -24,7 +24,8 @@ use ottla_core::marks;
 use self::stage::Stage;
 use crate::{
     check::{self, History, Violation},
-    event::{NodeId, Recorder, What, Work},
+    event::{NodeId, Recorder, Recording, What, Work},
+    hash::EventHash,
     scenario::Scenario,
     timeline,
     world::World,
@@ -53,6 +54,17 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// All events as text, if they were kept.
     pub timeline: Vec<String>,
+    /// Beside each of them what its text does not say.
+    pub trace: Vec<Traced>,
+}
+
+/// What two runs of one seed are compared by, event for event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// The hash over all events up to this one.
+    pub hash: String,
+    /// Every field of the event, and its cause by name.
+    pub more: String,
 }
 
 /// The stack of a run: the world and every future in it are polled on it.
@@ -145,7 +157,24 @@ fn judge(recorder: &Recorder, scenario: &Scenario, seed: u64, panicked: Option<S
         marks: reached(),
         violations,
         timeline: lines(recording.keeps_all()),
+        trace: match recording.keeps_all() {
+            true => traced(&recording),
+            false => Vec::new(),
+        },
     }
+}
+
+fn traced(recording: &Recording) -> Vec<Traced> {
+    let mut hash = EventHash::default();
+    let events = recording.kept().iter().map(|event| {
+        hash.add(event);
+        let cause = recording.cause(event.cause);
+        Traced {
+            hash: hash.to_string(),
+            more: format!("by {cause}: {:?}", event.what),
+        }
+    });
+    events.collect()
 }
 
 /// What this process has reached: a process runs one seed.

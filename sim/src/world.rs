@@ -175,6 +175,7 @@ impl Node {
         SimIo::new(
             tasks,
             process.clone(),
+            world.recorder.clone(),
             world.random(&label),
             self.inner.disk.mount(process.clone()),
             world.network.attach(process),

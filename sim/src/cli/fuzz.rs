@@ -1,208 +1,318 @@
-//! Fuzzing: many seeds, each in a fresh process.
-//!
-//! A thread that has run one seed hashes and draws differently from a new process (getrandom,
-//! the order of standard sets: docs/adr/0006), so every seed gets a process of its own, and what
-//! fails here fails again alone.
+//! `fuzz`: many seeds, each in a fresh process, on all cores.
 
 use std::{
-    collections::BTreeMap,
-    process::{Command, ExitCode, Stdio},
-    sync::Mutex,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
-
-use crate::run::Outcome;
-
-/// Longer than any seed takes; one that runs on is caught in a loop in which time stands still.
-const SEED_MAX: Duration = Duration::from_secs(120);
+use super::{
+    Done, Misuse, Status,
+    child::Job,
+    junit::{self, Case},
+    parse::{self, Shard},
+    progress::Progress,
+    report::{self, Broken, Report},
+    totals::Totals,
+    twice,
+};
+use crate::scenario::Scenario;
 
 /// What to fuzz.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) seeds: u64,
-    pub(super) from: u64,
-    pub(super) jobs: Option<usize>,
-    pub(super) twice: bool,
-    pub(super) keep_going: bool,
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// How many seeds, those of all shards together.
+    #[arg(long, required_unless_present = "time")]
+    seeds: Option<u64>,
+    /// The first one.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Begins no seed after this time: 90s, 10m, 2h.
+    #[arg(long, value_parser = parse::time)]
+    time: Option<Duration>,
+    /// Runs one part of the seeds, for instance the third of eight; see `marks` for the reports.
+    #[arg(long, value_name = "N/M")]
+    shard: Option<Shard>,
+    /// How many at once; all cores by default.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Runs every seed twice, or one in so many, and fails where the histories differ.
+    #[arg(long, num_args = 0..=1, default_missing_value = "1", value_name = "ONE IN")]
+    twice: Option<u64>,
+    /// Goes on after a failure.
+    #[arg(long)]
+    keep_going: bool,
+    /// Prints how often each mark was reached.
+    #[arg(long)]
+    marks: bool,
+    /// Writes what came of it as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Writes each seed's result as JUnit's XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Where the scenario of each failure goes.
+    #[arg(long, default_value = "target/sim-failures", value_name = "DIR")]
+    failures: PathBuf,
 }
 
-/// What a child process tells of its seed.
-#[derive(Debug, Deserialize, Serialize)]
-struct Report {
-    hash: String,
-    events: u64,
-    virtual_ms: u64,
-    acknowledged: u64,
-    read: u64,
-    faults: BTreeMap<String, u64>,
-    violations: Vec<String>,
+/// What the workers share.
+struct Fuzz<'a> {
+    arguments: &'a Arguments,
+    begun: Instant,
+    state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
-struct Totals {
+struct State {
     next: u64,
-    passed: u64,
-    failed: u64,
-    events: u64,
-    virtual_ms: u64,
-    acknowledged: u64,
-    read: u64,
-    faults: BTreeMap<String, u64>,
+    totals: Totals,
+    cases: Vec<Case>,
+    /// A file that could not be written: a failure to be told, not a reason to stop.
+    troubles: Vec<String>,
+    progress: Progress,
 }
 
-pub(super) fn to_json(outcome: &Outcome) -> String {
-    let faults = outcome
-        .faults
-        .iter()
-        .map(|(kind, count)| ((*kind).to_owned(), *count));
-    let report = Report {
-        hash: outcome.hash.clone(),
-        events: outcome.events,
-        virtual_ms: u64::try_from(outcome.virtual_time.as_millis()).unwrap_or(u64::MAX),
-        acknowledged: outcome.acknowledged,
-        read: outcome.read,
-        faults: faults.collect(),
-        violations: outcome.violations.iter().map(ToString::to_string).collect(),
+pub(super) fn fuzz(arguments: &Arguments) -> Done {
+    // Better now than after hours.
+    for file in [&arguments.report, &arguments.junit].into_iter().flatten() {
+        fs::write(file, "").map_err(|error| Misuse::of(file.display(), error))?;
+    }
+    let fuzz = Fuzz {
+        arguments,
+        begun: Instant::now(),
+        state: Mutex::new(State {
+            next: 0,
+            totals: Totals {
+                shard: arguments.shard.map(|shard| shard.to_string()),
+                ..Totals::default()
+            },
+            cases: Vec::new(),
+            troubles: Vec::new(),
+            progress: Progress::new(of_this_shard(arguments)),
+        }),
     };
-    serde_json::to_string(&report).unwrap_or_default()
-}
-
-pub(super) fn run(plan: &Plan) -> ExitCode {
-    let begun = Instant::now();
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let totals = Mutex::new(Totals::default());
     thread::scope(|scope| {
-        for _ in 0..plan.jobs.unwrap_or(cores).max(1) {
-            scope.spawn(|| work(plan, &totals));
+        for _ in 0..arguments.jobs.unwrap_or(cores).max(1) {
+            scope.spawn(|| fuzz.work());
         }
     });
-    let totals = totals
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    summarize(&totals, begun.elapsed());
-    ExitCode::from(u8::from(totals.failed > 0))
+    fuzz.conclude()
 }
 
-fn work(plan: &Plan, totals: &Mutex<Totals>) {
-    let locked = || {
-        totals
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    };
-    loop {
-        let seed = {
-            let mut totals = locked();
-            let over = totals.next >= plan.seeds || (totals.failed > 0 && !plan.keep_going);
-            if over {
-                return;
-            }
-            totals.next += 1;
-            plan.from + totals.next - 1
-        };
-        let (report, faults) = one(seed, plan.twice);
-        let mut totals = locked();
-        if let Some(report) = report {
-            totals.events += report.events;
-            totals.virtual_ms += report.virtual_ms;
-            totals.acknowledged += report.acknowledged;
-            totals.read += report.read;
-            for (kind, count) in report.faults {
-                *totals.faults.entry(kind).or_default() += count;
+/// How many seeds fall to this shard, if their number is given.
+fn of_this_shard(arguments: &Arguments) -> Option<u64> {
+    let shard = arguments.shard.unwrap_or(Shard { number: 1, of: 1 });
+    let seeds = arguments.seeds?;
+    Some(seeds.saturating_sub(shard.number - 1).div_ceil(shard.of))
+}
+
+impl Fuzz<'_> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        while let Some((nth, seed)) = self.next() {
+            let begun = Instant::now();
+            let twice = self.arguments.twice.is_some_and(|of| nth % of.max(1) == 0);
+            let report = one(seed, twice);
+            self.take(seed, &report, begun.elapsed());
+        }
+    }
+
+    /// The next seed, and its place among those of this shard.
+    fn next(&self) -> Option<(u64, u64)> {
+        let mut state = self.lock();
+        let over = of_this_shard(self.arguments).is_some_and(|seeds| state.next >= seeds)
+            || self
+                .arguments
+                .time
+                .is_some_and(|time| self.begun.elapsed() >= time)
+            || (state.totals.failed > 0 && !self.arguments.keep_going);
+        if over {
+            return None;
+        }
+        state.next += 1;
+        let nth = state.next - 1;
+        let shard = self.arguments.shard.unwrap_or(Shard { number: 1, of: 1 });
+        Some((nth, shard.seed(self.arguments.from, nth)?))
+    }
+
+    fn take(&self, seed: u64, report: &Report, took: Duration) {
+        let mut state = self.lock();
+        let new = state.totals.add(seed, report);
+        if let Some(first) = report.violations.first() {
+            state.progress.print(&tell(seed, report));
+            if new {
+                match leave_scenario(&self.arguments.failures, seed, first) {
+                    Ok(file) => {
+                        if let Some(cause) = state.totals.causes.last_mut() {
+                            cause.file = Some(file);
+                        }
+                    }
+                    Err(trouble) => state.troubles.push(trouble),
+                }
             }
         }
-        if faults.is_empty() {
-            totals.passed += 1;
-        } else {
-            totals.failed += 1;
-            println!("seed {seed} FAILED");
-            for fault in faults {
-                println!("  VIOLATION {fault}");
-            }
-            println!("  again, with a timeline: cargo sim replay --seed {seed}");
+        if self.arguments.junit.is_some() {
+            let violations = report.violations.clone();
+            state.cases.push(Case {
+                seed,
+                took,
+                violations,
+            });
         }
+        let State {
+            progress, totals, ..
+        } = &mut *state;
+        totals.seconds = self.begun.elapsed().as_secs_f64();
+        progress.show(totals.runs(), || words(totals));
+    }
+
+    fn conclude(self) -> Done {
+        let mut state = self
+            .state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        state.progress.end();
+        let totals = &mut state.totals;
+        totals.seconds = self.begun.elapsed().as_secs_f64();
+        totals.sort();
+        totals.print();
+        if self.arguments.marks {
+            totals.print_marks();
+        }
+        // A shard proves nothing about marks: `marks` judges all of them.
+        let judged = totals.judges_marks() && self.arguments.shard.is_none();
+        let all_reached = totals.print_unreached(judged);
+        tell_causes(totals);
+        write_files(
+            self.arguments,
+            totals,
+            &state.cases,
+            judged,
+            &mut state.troubles,
+        );
+        for trouble in &state.troubles {
+            eprintln!("{trouble}");
+        }
+        println!("{} passed, {} failed", totals.passed, totals.failed);
+        let passed = totals.failed == 0 && all_reached && state.troubles.is_empty();
+        Ok(Status::passed(passed))
     }
 }
 
 /// One seed, once or twice, each time in a new process.
-fn one(seed: u64, twice: bool) -> (Option<Report>, Vec<String>) {
-    let first = match child(seed) {
-        Ok(report) => report,
-        Err(error) => return (None, vec![error]),
+fn one(seed: u64, twice: bool) -> Report {
+    let first = Job::drawn(seed).run(|| false);
+    let mut report = first.unwrap_or_else(|| Report::none("lost_process", String::new()));
+    if !twice {
+        return report;
+    }
+    let elsewhere = Job {
+        elsewhere: true,
+        ..Job::drawn(seed)
     };
-    let mut faults = first.violations.clone();
-    if twice {
-        match child(seed) {
-            Ok(second) if second.hash == first.hash => {}
-            Ok(second) => faults.push(format!(
-                "determinism: the same seed gave {} ({} events) and {} ({} events)",
-                first.hash, first.events, second.hash, second.events
-            )),
-            Err(error) => faults.push(error),
+    let second = elsewhere.run(|| false).unwrap_or_default();
+    if second != report {
+        let (one, other) = ((&report.hash, report.events), (&second.hash, second.events));
+        let mut detail = format!(
+            "the same seed gave {} ({} events) and {} ({} events)",
+            one.0, one.1, other.0, other.1
+        );
+        if let Ok(Err(told)) = twice::differs(seed, None) {
+            detail = format!("{detail}\n{told}");
         }
+        let invariant = "determinism".to_owned();
+        report.violations.insert(0, Broken { invariant, detail });
     }
-    (Some(first), faults)
+    report
 }
 
-fn child(seed: u64) -> Result<Report, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut child = Command::new(program)
-        .args(["seed", &seed.to_string()])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    // Its report is one line and fits into the pipe, so it can be waited for first.
-    let begun = Instant::now();
-    while child
-        .try_wait()
-        .map_err(|error| error.to_string())?
-        .is_none()
-    {
-        if begun.elapsed() > SEED_MAX {
-            // It may have ended in this very moment.
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(format!("the process was still running after {SEED_MAX:?}"));
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    let output = child
-        .wait_with_output()
-        .map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines()
-        .next_back()
-        .and_then(|line| serde_json::from_str(line).ok())
-        .ok_or_else(|| {
-            let error = String::from_utf8_lossy(&output.stderr);
-            let last: Vec<&str> = error.lines().rev().take(3).collect();
-            format!(
-                "the process ended without a report ({}): {}",
-                output.status,
-                last.join(" | ")
-            )
-        })
+fn tell(seed: u64, report: &Report) -> String {
+    let mut lines = vec![format!("seed {seed} FAILED")];
+    let violations = report.violations.iter();
+    lines.extend(violations.map(|broken| format!("  VIOLATION {broken}")));
+    lines.push(format!(
+        "  again, with a timeline: cargo sim replay --seed {seed}"
+    ));
+    lines.join("\n")
 }
 
-fn summarize(totals: &Totals, took: Duration) {
-    let seconds = totals.virtual_ms as f64 / 1000.0;
+fn words(totals: &Totals) -> String {
+    let all = ottla_core::marks::ALL.len();
+    format!(
+        "{:.1} seeds a second, {:.2} virtual hours, {} failed, {} of {all} marks\n{}",
+        totals.runs() as f64 / totals.seconds.max(0.001),
+        totals.virtual_ms as f64 / 3_600_000.0,
+        totals.failed,
+        all - totals.unreached().len(),
+        report::counts(totals.faults.iter()),
+    )
+}
+
+fn tell_causes(totals: &Totals) {
+    if totals.causes.is_empty() {
+        return;
+    }
     println!(
-        "{} seeds in {:.0} s ({:.1} a second): {:.2} virtual hours, {} events, {} records acknowledged, {} read",
-        totals.passed + totals.failed,
-        took.as_secs_f64(),
-        (totals.passed + totals.failed) as f64 / took.as_secs_f64().max(0.001),
-        seconds / 3600.0,
-        totals.events,
-        totals.acknowledged,
-        totals.read,
+        "{} seeds failed, of {} causes:",
+        totals.failed,
+        totals.causes.len()
     );
-    let faults = totals
-        .faults
-        .iter()
-        .map(|(kind, count)| format!("{count} {kind}"));
-    println!("faults: {}", faults.collect::<Vec<_>>().join(", "));
-    println!("{} passed, {} failed", totals.passed, totals.failed);
+    for cause in &totals.causes {
+        println!("{cause}");
+    }
+}
+
+/// Writes the scenario that a seed draws as a file that runs alone.
+fn leave_scenario(folder: &Path, seed: u64, broken: &Broken) -> Result<String, String> {
+    let file = folder.join(format!("seed-{seed}.toml"));
+    let scenario = Scenario {
+        seed: Some(seed),
+        ..Scenario::drawn(seed).with_drawn_faults(seed)
+    };
+    let text = format!(
+        "{}# Drawn from seed {seed} by fuzz; shrink makes it smaller.\n{}",
+        comment(&broken.to_string()),
+        scenario.to_toml()
+    );
+    let write = || -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        fs::write(&file, text)
+    };
+    write().map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(file.display().to_string())
+}
+
+/// A text as comments of a file.
+pub(super) fn comment(text: &str) -> String {
+    text.lines().map(|line| format!("# {line}\n")).collect()
+}
+
+fn write_files(
+    arguments: &Arguments,
+    totals: &Totals,
+    cases: &[Case],
+    judged: bool,
+    troubles: &mut Vec<String>,
+) {
+    let mut write = |file: &Option<PathBuf>, text: &dyn Fn() -> String| {
+        if let Some(file) = file
+            && let Err(error) = fs::write(file, text())
+        {
+            troubles.push(format!("{}: {error}", file.display()));
+        }
+    };
+    write(&arguments.report, &|| totals.to_json());
+    write(&arguments.junit, &|| {
+        let unreached = totals.unreached().into_iter().filter(|_| judged);
+        let unreached: Vec<String> = unreached
+            .map(|(name, says)| format!("the mark {name} was not reached: {says}"))
+            .collect();
+        junit::text(cases, &unreached)
+    });
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     event::{NodeId, TopicPartition, What, Work},
-    scenario::{Fault, FaultKind, Scenario, Workload},
+    scenario::{FAULTS_STREAM, Fault, FaultKind, Scenario, Workload},
     server::Server,
     workload::{admin::OwnTopics, consumer, member::GroupProgress},
     world::{Node, World},
@@ -243,15 +243,20 @@ impl Stage {
     /// The faults, each at its time, and the rest of the duration.
     async fn trouble(&self) {
         let scenario = &self.inner.scenario;
-        let mut random = self.world().random("faults");
+        let mut random = self.world().random(FAULTS_STREAM);
         let begun = self.world().clock().now();
         let at = |after: Duration| begun + after.as_nanos() as u64;
         let mut under_way = Vec::new();
         for fault in scenario.schedule(&mut random) {
             self.world().clock().sleep_until(at(fault.at.0)).await;
             let stage = self.clone();
+            let cause = format!(
+                "fault {} of {} at {:?}",
+                fault.fault, fault.node, fault.at.0
+            );
+            let befall = async move { stage.befall(fault).await };
             under_way.push(madsim::task::spawn(
-                async move { stage.befall(fault).await },
+                self.world().recorder().caused(cause, befall),
             ));
         }
         self.world()

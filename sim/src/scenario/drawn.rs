@@ -39,6 +39,7 @@ impl Scenario {
         };
         let partitions = i32::try_from(random.within(1..=4)).unwrap_or(1);
         Self {
+            seed: None,
             cluster,
             topics: vec![Topic {
                 name: "events".to_owned(),

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{Scenario, Span};
 use crate::random::SimRandom;
 
+/// The stream that chaos draws its faults from.
+pub const FAULTS_STREAM: &str = "faults";
+
 /// A fault at a given time.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -96,6 +99,16 @@ impl Scenario {
         }
         faults.sort_by_key(|fault| fault.at);
         faults
+    }
+
+    /// The same story with every fault written out: with this seed it runs as before, event for event.
+    #[must_use]
+    pub fn with_drawn_faults(&self, seed: u64) -> Self {
+        Self {
+            faults: self.schedule(&mut SimRandom::new(seed, FAULTS_STREAM)),
+            chaos: None,
+            ..self.clone()
+        }
     }
 }
 

@@ -7,6 +7,8 @@
 mod drawn;
 mod fault;
 mod span;
+mod text;
+pub mod tree;
 mod workload;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -14,7 +16,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    fault::{Chaos, Fault, FaultKind},
+    fault::{Chaos, FAULTS_STREAM, Fault, FaultKind},
     span::Span,
     workload::{AssignorKind, Workload},
 };
@@ -23,6 +25,9 @@ pub use self::{
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
+    /// The seed to run with where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// The broker.
     #[serde(default)]
     pub cluster: Cluster,
@@ -114,18 +119,22 @@ pub enum ScenarioError {
 impl Scenario {
     /// Reads a file's text.
     pub fn from_toml(text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self = toml::from_str(text)?;
-        if scenario.topics.is_empty() {
+        toml::from_str::<Self>(text)?.checked()
+    }
+
+    /// What the grammar alone does not say.
+    fn checked(self) -> Result<Self, ScenarioError> {
+        if self.topics.is_empty() {
             return Err(ScenarioError::NoTopics);
         }
-        let nodes = scenario.node_names();
-        for fault in &scenario.faults {
+        let nodes = self.node_names();
+        for fault in &self.faults {
             if !nodes.contains(&fault.node) {
                 let (got, expected) = (fault.node.clone(), nodes.join(", "));
                 return Err(ScenarioError::NoSuchNode { got, expected });
             }
         }
-        Ok(scenario)
+        Ok(self)
     }
 
     /// After how many milliseconds, and from which size on, records of a topic may be deleted.
