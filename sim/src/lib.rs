@@ -17,6 +17,8 @@ compile_error!(
 );
 
 #[cfg(madsim)]
+pub mod app;
+#[cfg(madsim)]
 pub mod cause;
 #[cfg(madsim)]
 pub mod check;

@@ -23,6 +23,7 @@ use ottla_core::marks;
 
 use self::stage::Stage;
 use crate::{
+    app::Main,
     check::{self, History, Violation},
     event::{NodeId, Recorder, Recording, What, Work},
     hash::EventHash,
@@ -77,10 +78,20 @@ const STACK_BYTES: usize = 64 << 20;
 /// can do so only where nothing has made one yet.
 #[must_use]
 pub fn run(scenario: &Scenario, seed: u64, keep_all: bool) -> Outcome {
+    run_with(scenario, BTreeMap::new(), seed, keep_all)
+}
+
+/// Runs a scenario with processes of an application, by the names of their nodes.
+pub(crate) fn run_with(
+    scenario: &Scenario,
+    processes: BTreeMap<String, Main>,
+    seed: u64,
+    keep_all: bool,
+) -> Outcome {
     let scenario = scenario.clone();
     let thread = thread::Builder::new()
         .stack_size(STACK_BYTES)
-        .spawn(move || run_here(&scenario, seed, keep_all));
+        .spawn(move || run_here(&scenario, processes, seed, keep_all));
     match thread.map(thread::JoinHandle::join) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => resume_unwind(panic),
@@ -88,7 +99,12 @@ pub fn run(scenario: &Scenario, seed: u64, keep_all: bool) -> Outcome {
     }
 }
 
-fn run_here(scenario: &Scenario, seed: u64, keep_all: bool) -> Outcome {
+fn run_here(
+    scenario: &Scenario,
+    processes: BTreeMap<String, Main>,
+    seed: u64,
+    keep_all: bool,
+) -> Outcome {
     let mut recorder = None;
     let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
     let finished = catch_unwind(AssertUnwindSafe(|| {
@@ -99,7 +115,8 @@ fn run_here(scenario: &Scenario, seed: u64, keep_all: bool) -> Outcome {
             world
                 .recorder()
                 .record(NodeId::WORLD, What::RunStarted { hash });
-            Stage::new(world, scenario.clone()).play().await;
+            let stage = Stage::new(world, scenario.clone(), processes);
+            stage.play().await;
         });
     }));
     let Some(recorder) = recorder else {

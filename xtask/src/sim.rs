@@ -5,8 +5,8 @@
 //! directory moves with the working directory; so both are set here: the user's flags are kept and
 //! the cfg is added, and everything goes to `<root>/target/sim`, which no other build touches.
 //!
-//! `cargo sim test` and `cargo sim clippy` run the crate's tests and lints the same way. Everything
-//! else goes to the `ottla-sim` binary as it is (`run`, `fuzz`, `replay`, `list`).
+//! `cargo sim test`, `clippy` and `example NAME` run the crate's tests, lints and examples the same
+//! way. Everything else goes to the `ottla-sim` binary as it is (`run`, `fuzz`, `replay`, `list`).
 
 use std::{
     env,
@@ -24,6 +24,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
             let mut cargo = cargo("test");
             cargo.args(["--package", "ottla-sim"]).args(&arguments[1..]);
             programs::run(&mut cargo)
+        }
+        Some("example") => {
+            let name = arguments.get(1).ok_or(Failure::Usage(
+                "usage: cargo sim example NAME [ARGUMENT...]",
+            ))?;
+            let mut cargo = cargo("run");
+            cargo.args(["--quiet", "--package", "ottla-sim", "--example", name, "--"]);
+            programs::run(cargo.args(&arguments[2..]))
         }
         Some("clippy") => {
             let mut cargo = cargo("clippy");

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::stage::{MEMBERS, READERS, Stage};
 use crate::{
+    app::{Main, Place},
     event::{Promise, TopicPartition},
     io::SimIo,
     random::SimRandom,
@@ -35,6 +36,7 @@ pub(super) struct Client {
     pub(super) done: watch::Sender<bool>,
     /// How far it has read, if it reads everything by itself.
     pub(super) progress: GroupProgress,
+    application: Option<Main>,
     index: u32,
     lives: Mutex<u32>,
 }
@@ -58,6 +60,8 @@ pub(super) enum Role {
     Administers,
     /// Attacks.
     Attacks,
+    /// Runs a process of an application.
+    Application,
 }
 
 impl Role {
@@ -76,16 +80,24 @@ impl Role {
 
     /// Whether it goes on until everything that was written has been read.
     pub(super) fn reads_to_the_end(self) -> bool {
-        matches!(self, Self::Reads | Self::TakesPart | Self::ReadsInSession)
+        matches!(
+            self,
+            Self::Reads | Self::TakesPart | Self::ReadsInSession | Self::Application
+        )
     }
 }
 
 impl Client {
-    pub(super) fn new(name: &str, node: Node) -> Self {
+    pub(super) fn new(name: &str, node: Node, application: Option<Main>) -> Self {
         let digits = name.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+        let role = match application {
+            Some(_) => Role::Application,
+            None => Role::of(name),
+        };
         Self {
             node,
-            role: Role::of(name),
+            role,
+            application,
             done: watch::channel(false).0,
             progress: GroupProgress::default(),
             index: digits.parse().unwrap_or(0),
@@ -207,6 +219,21 @@ impl Stage {
                 admin::administer(io, recorder, plan, own, random, stop).boxed()
             }
             Role::Attacks => hostile::attack(io, bootstrap, random, stop).boxed(),
+            Role::Application => {
+                let place = Place {
+                    io,
+                    bootstrap,
+                    settling: self.stop(),
+                    over: stop,
+                };
+                let run = client.application.as_ref().map(|main| main(place));
+                async move {
+                    if let Some(run) = run {
+                        run.await;
+                    }
+                }
+                .boxed()
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     reading::Reading,
 };
 use crate::{
+    app::{Main, Simulation},
     event::{NodeId, TopicPartition, What, Work},
     scenario::{FAULTS_STREAM, Fault, FaultKind, Scenario, Workload},
     server::Server,
@@ -49,11 +50,16 @@ struct Inner {
 }
 
 impl Stage {
-    pub(super) fn new(world: World, scenario: Scenario) -> Self {
+    pub(super) fn new(
+        world: World,
+        scenario: Scenario,
+        mut processes: BTreeMap<String, Main>,
+    ) -> Self {
         let server = Server::new(&world, &scenario.cluster);
         let mut clients = BTreeMap::new();
         for name in scenario.node_names().into_iter().skip(1) {
-            let client = Client::new(&name, world.add_node(&name, 0));
+            let node = world.add_node(&name, 0);
+            let client = Client::new(&name, node, processes.remove(&name));
             clients.insert(name, client);
         }
         let judge = world.add_node("judge", 0);
@@ -116,7 +122,9 @@ impl Stage {
                 self.start_client(client);
             }
             self.trouble().await;
-            if self.finish().await {
+            if !self.inner.scenario.applications.is_empty() {
+                self.let_applications_end().await;
+            } else if self.finish().await {
                 self.last_act().await;
             }
         }
@@ -266,6 +274,22 @@ impl Stage {
         // What overlaps must not undo the healing: each ends by itself first.
         join_all(under_way).await;
         self.heal();
+    }
+
+    /// Processes of an application do what is left, and end.
+    async fn let_applications_end(&self) {
+        if !self.wait_until_ready().await {
+            return;
+        }
+        self.inner.stop.send_replace(true);
+        self.world().clock().sleep(Simulation::settle()).await;
+        self.inner.stop_consumers.send_replace(true);
+        let within = self.inner.scenario.expect.within.0;
+        if !self.in_time(within, self.all_done(|_| true)).await {
+            self.stuck(format!(
+                "a process has not ended {within:?} after it was told to"
+            ));
+        }
     }
 
     /// Everything outstanding ends; then the logs and commits are read. False if they cannot be.

@@ -53,6 +53,7 @@ impl Scenario {
                 every: Span(Duration::from_millis(random.within(800..=5000))),
             }),
             expect: Expect::default(),
+            applications: Vec::new(),
         }
     }
 }

@@ -44,6 +44,9 @@ pub struct Scenario {
     /// What must hold beside the invariants.
     #[serde(default)]
     pub expect: Expect,
+    /// The nodes of processes that are no workload of ours ([`crate::app`]); no file names them.
+    #[serde(skip)]
+    pub applications: Vec<String>,
 }
 
 /// The broker.
@@ -157,6 +160,7 @@ impl Scenario {
             .flat_map(|(kind, count)| (1..=*count).map(move |number| format!("{kind}{number}")));
         std::iter::once("broker".to_owned())
             .chain(clients)
+            .chain(self.applications.iter().cloned())
             .collect()
     }
 }

@@ -90,6 +90,28 @@ fn is_no_time(span: &Span) -> bool {
 }
 
 impl Workload {
+    /// A workload without anybody.
+    #[must_use]
+    pub fn nobody(duration: Span) -> Self {
+        Self {
+            producers: 0,
+            plain_producers: 0,
+            consumers: 0,
+            members: 0,
+            session_readers: 0,
+            timers: 0,
+            admins: 0,
+            deletes_records: false,
+            hostiles: 0,
+            assignor: AssignorKind::default(),
+            late_max: Span::default(),
+            reader_pause_max: Span::default(),
+            duration,
+            payload_bytes_max: default_payload(),
+            pause_max: default_pause(),
+        }
+    }
+
     /// How many there are of each kind of client, by the names of their nodes.
     #[must_use]
     pub fn clients(&self) -> [(&'static str, u32); 8] {
