@@ -332,6 +332,48 @@ pub enum Work {
     },
     /// Something outstanding did not end in its time.
     Stuck(String),
+    /// What was durable was damaged or taken away by a fault.
+    Damaged {
+        /// What it was.
+        what: String,
+    },
+    /// A recovery reported that it has cut a log.
+    LogCut,
+    /// The broker told of damage, by an error, by a checksum that fails, or by a cut in its log.
+    DamageTold {
+        /// In which partition; none where it may be any.
+        partition: Option<TopicPartition>,
+        /// How it was told.
+        how: String,
+    },
+}
+
+impl Work {
+    /// The one partition that it concerns, if it does.
+    #[must_use]
+    pub fn partition(&self) -> Option<&TopicPartition> {
+        match self {
+            Self::Sent { partition, .. }
+            | Self::Acknowledged { partition, .. }
+            | Self::GaveUp { partition, .. }
+            | Self::Read { partition, .. }
+            | Self::Positioned { partition, .. }
+            | Self::CommitSent { partition, .. }
+            | Self::CommitAsked { partition, .. }
+            | Self::CommitFound { partition, .. }
+            | Self::Final { partition, .. }
+            | Self::FinalEnd { partition, .. }
+            | Self::Again { partition, .. }
+            | Self::AgainEnd { partition, .. } => Some(partition),
+            Self::DamageTold { partition, .. } => partition.as_ref(),
+            Self::Assigned { .. }
+            | Self::CommitAcknowledged { .. }
+            | Self::CommitFailed { .. }
+            | Self::Stuck(_)
+            | Self::Damaged { .. }
+            | Self::LogCut => None,
+        }
+    }
 }
 
 /// An event.

@@ -14,10 +14,10 @@ use madsim::runtime::NodeHandle;
 use ottla_core::time::{Instant, Now, Timestamp};
 use ottla_io::{Clock, Io, Random, Spawn};
 
-use crate::{clock::SimClock, disk::SimDisk, net::SimNet, process::Process, random::SimRandom};
-
-/// When a run begins, on every node's wall clock: 2026-01-01 00:00 UTC.
-const WALL_START_MS: i64 = 1_767_225_600_000;
+use crate::{
+    clock::SimClock, disk::SimDisk, net::SimNet, process::Process, random::SimRandom,
+    wall::WallClock,
+};
 
 /// A process's access to the world.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub struct SimIo {
     node: NodeHandle,
     process: Process,
     clock: SimClock,
-    wall_offset_ms: i64,
+    wall: WallClock,
     random: Arc<Mutex<SimRandom>>,
     disk: SimDisk,
     net: SimNet,
@@ -37,6 +37,7 @@ impl SimIo {
     pub fn new(
         node: NodeHandle,
         process: Process,
+        wall: WallClock,
         random: SimRandom,
         disk: SimDisk,
         net: SimNet,
@@ -45,18 +46,11 @@ impl SimIo {
             node,
             process,
             clock: SimClock::current(),
-            wall_offset_ms: 0,
+            wall,
             random: Arc::new(Mutex::new(random)),
             disk,
             net,
         }
-    }
-
-    /// The same with a wall clock that is off by so much.
-    #[must_use]
-    pub fn with_wall_offset(mut self, offset_ms: i64) -> Self {
-        self.wall_offset_ms = offset_ms;
-        self
     }
 
     /// The process.
@@ -75,10 +69,9 @@ impl std::fmt::Debug for SimIo {
 impl Clock for SimIo {
     fn now(&self) -> Now {
         let nanos = self.clock.now();
-        let millis = i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX);
         Now {
             monotonic: Instant(nanos),
-            wall: Timestamp(WALL_START_MS + self.wall_offset_ms + millis),
+            wall: Timestamp(self.wall.at(nanos)),
         }
     }
 

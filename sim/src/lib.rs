@@ -45,6 +45,8 @@ pub mod server;
 #[cfg(madsim)]
 pub mod timeline;
 #[cfg(madsim)]
+pub mod wall;
+#[cfg(madsim)]
 pub mod workload;
 #[cfg(madsim)]
 pub mod world;

@@ -72,9 +72,14 @@ impl SimFile {
         let inode = self.open.inode;
         let bytes = joined(pieces);
         let recorded = bytes.clone();
+        self.disk().process.only_alive().await;
+        let fails = self.disk().device.lock().draw_failure("write");
         self.disk()
-            .perform("write", Cost::Memory, |state| {
-                let (written, result) = state.write(inode, at, bytes);
+            .perform("write_at", Cost::Memory, |state| {
+                let (written, result) = match fails {
+                    true => state.fail_write(inode, at, bytes),
+                    false => state.write(inode, at, bytes),
+                };
                 let recorded = &recorded[..written];
                 self.disk().record(What::DiskWrite {
                     inode,

@@ -8,19 +8,22 @@ use std::{
 };
 
 use futures_util::future::{Either, FutureExt, join_all, select};
-use ottla_client::admin::NewTopic;
+use ottla_client::admin::{Admin, NewTopic};
 use ottla_io::Spawn;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
+use super::faults::Conditions;
 use crate::{
     event::{NodeId, TopicPartition, What, Work},
-    scenario::{Fault, FaultKind, Scenario},
+    io::SimIo,
+    net::Link,
+    scenario::{Fault, Scenario},
     server::Server,
     workload::{
         consumer::{self, ConsumerPlan},
         member::{self, GroupProgress, MemberPlan, Signals},
         producer::{self, ProducerPlan},
-        raw::{Fetched, RawClient},
+        raw::{FetchError, Fetched, RawClient},
     },
     world::{Node, World},
 };
@@ -31,6 +34,8 @@ const READY_PATIENCE: Duration = Duration::from_secs(120);
 /// stalled member, and a slow reader of what the others left (three records a poll, one small
 /// segment a fetch, a fetch held up by partitions without news).
 const GROUP_PATIENCE: Duration = Duration::from_secs(180);
+/// How often something is refused before it is taken for an answer.
+const REFUSALS_MIN: u32 = 20;
 /// The group of all readers.
 const READERS: &str = "readers";
 /// The group that divides the partitions among its members.
@@ -49,6 +54,7 @@ struct Inner {
     clients: BTreeMap<String, Client>,
     judge: Node,
     process_faults: AsyncMutex<()>,
+    conditions: Conditions,
     stop: watch::Sender<bool>,
     stop_consumers: watch::Sender<bool>,
     progress: GroupProgress,
@@ -141,6 +147,7 @@ impl Stage {
             clients,
             judge,
             process_faults,
+            conditions: Conditions::default(),
             stop,
             stop_consumers,
             progress: GroupProgress::default(),
@@ -162,9 +169,30 @@ impl Stage {
         &self.inner.process_faults
     }
 
-    pub(super) fn node_id(&self, name: &str) -> NodeId {
-        let client = self.inner.clients.get(name).map(|client| client.node.id());
-        client.unwrap_or_else(|| self.server().node().id())
+    pub(super) fn conditions(&self) -> &Conditions {
+        &self.inner.conditions
+    }
+
+    /// The node of a name; the broker's for one that no client has.
+    pub(super) fn node(&self, name: &str) -> &Node {
+        let client = self.inner.clients.get(name).map(|client| &client.node);
+        client.unwrap_or_else(|| self.server().node())
+    }
+
+    pub(super) fn links_to(&self, node: NodeId) -> Vec<Link> {
+        let others = self.others(node).into_iter();
+        others.map(|from| Link { from, to: node }).collect()
+    }
+
+    pub(super) fn links_from(&self, node: NodeId) -> Vec<Link> {
+        let others = self.others(node).into_iter();
+        others.map(|to| Link { from: node, to }).collect()
+    }
+
+    /// Both directions between a node and every other.
+    pub(super) fn links_of(&self, name: &str) -> Vec<Link> {
+        let node = self.node(name).id();
+        [self.links_to(node), self.links_from(node)].concat()
     }
 
     pub(super) fn all_nodes(&self) -> Vec<NodeId> {
@@ -222,7 +250,7 @@ impl Stage {
         }
     }
 
-    async fn wait_until_ready(&self) -> bool {
+    pub(super) async fn wait_until_ready(&self) -> bool {
         let clock = self.world().clock();
         let deadline = clock.now() + READY_PATIENCE.as_nanos() as u64;
         while !self.server().is_ready() {
@@ -231,6 +259,9 @@ impl Stage {
                     .server()
                     .failure()
                     .unwrap_or_else(|| "it only hangs".to_owned());
+                if self.inner.scenario.expect.damaged && self.server().failure().is_some() {
+                    self.tell(None, why.clone());
+                }
                 self.stuck(format!(
                     "the broker does not serve within {READY_PATIENCE:?}: {why}"
                 ));
@@ -241,7 +272,7 @@ impl Stage {
         true
     }
 
-    async fn make_topics(&self) -> bool {
+    pub(super) async fn make_topics(&self) -> bool {
         let io = self.inner.judge.start();
         let Some(admin) = consumer::admin(io, &self.server().bootstrap()) else {
             return false;
@@ -326,18 +357,17 @@ impl Stage {
         io.spawn_detached("workload", task.boxed());
     }
 
-    pub(super) async fn client_down(&self, fault: &Fault) {
+    pub(super) async fn client_down(&self, fault: &Fault, loses_power: bool) {
         let Some(client) = self.inner.clients.get(&fault.node) else {
             return;
         };
         if client.node.process().is_none() {
             return;
         }
-        match fault.fault {
-            FaultKind::PowerLoss => client.node.lose_power(),
-            _ => {
-                client.node.kill();
-            }
+        if loses_power {
+            client.node.lose_power();
+        } else {
+            client.node.kill();
         }
         self.world().clock().sleep(fault.lasts.0).await;
         self.start_client(client);
@@ -452,10 +482,17 @@ impl Stage {
         let io = self.inner.judge.start();
         let mut raw = RawClient::new(io, self.server().bootstrap());
         for partition in self.partitions() {
+            let mut refusals = 0;
             let end = loop {
                 match raw.fetch(&partition, 0, Duration::ZERO).await {
                     Ok(page) => break page.high_watermark,
-                    Err(_) => clock.sleep(Duration::from_millis(500)).await,
+                    Err(error) => {
+                        refusals += u32::from(matches!(error, FetchError::Refused(_)));
+                        if self.is_told(refusals, &partition, &format!("{error:?}")) {
+                            break 0;
+                        }
+                        clock.sleep(Duration::from_millis(500)).await;
+                    }
                 }
             };
             while !self.inner.progress.has_reached(&partition, end) {
@@ -472,40 +509,79 @@ impl Stage {
         let Some(admin) = consumer::admin(io, &self.server().bootstrap()) else {
             return;
         };
+        self.server().note_cuts();
         for partition in self.partitions() {
             let mut offset = 0;
+            let mut refusals = 0;
             loop {
-                let Ok(page) = raw.fetch(&partition, offset, Duration::ZERO).await else {
-                    self.world().clock().sleep(Duration::from_millis(500)).await;
-                    continue;
+                let page = match raw.fetch(&partition, offset, Duration::ZERO).await {
+                    Ok(page) => page,
+                    Err(error) => {
+                        refusals += u32::from(matches!(error, FetchError::Refused(_)));
+                        if self.is_told(refusals, &partition, &format!("{error:?}")) {
+                            break;
+                        }
+                        self.world().clock().sleep(Duration::from_millis(500)).await;
+                        continue;
+                    }
                 };
                 for fetched in &page.records {
                     recorder.work(judge, reading.record(&partition, *fetched));
                 }
                 offset = page.next_offset;
+                if let Some(how) = page.damage {
+                    self.tell(Some(partition.clone()), how);
+                    break;
+                }
                 if offset >= page.high_watermark {
+                    recorder.work(judge, reading.end(&partition, offset));
                     break;
                 }
             }
-            recorder.work(judge, reading.end(&partition, offset));
             for group in self.groups() {
-                let offset = loop {
-                    match consumer::committed(&admin, group, &partition).await {
-                        Ok(offset) => break offset,
-                        Err(_) => self.world().clock().sleep(Duration::from_millis(500)).await,
-                    }
-                };
-                recorder.work(
-                    judge,
-                    Work::CommitFound {
+                self.read_commit(&admin, group, &partition).await;
+            }
+        }
+    }
+
+    async fn read_commit(&self, admin: &Admin<SimIo>, group: &str, partition: &TopicPartition) {
+        let mut refusals = 0;
+        loop {
+            match consumer::committed(admin, group, partition).await {
+                Ok(offset) => {
+                    let found = Work::CommitFound {
                         group: group.into(),
                         consumer: 0,
                         partition: partition.clone(),
                         offset,
-                    },
-                );
+                    };
+                    let judge = self.inner.judge.id();
+                    self.world().recorder().work(judge, found);
+                    return;
+                }
+                Err(error) => {
+                    refusals += 1;
+                    if self.is_told(refusals, partition, &error) {
+                        return;
+                    }
+                    self.world().clock().sleep(Duration::from_millis(500)).await;
+                }
             }
         }
+    }
+
+    /// Where damage is expected, an error that does not go away tells of it.
+    fn is_told(&self, refusals: u32, partition: &TopicPartition, how: &str) -> bool {
+        let told = self.inner.scenario.expect.damaged && refusals >= REFUSALS_MIN;
+        if told {
+            self.tell(Some(partition.clone()), how.to_owned());
+        }
+        told
+    }
+
+    fn tell(&self, partition: Option<TopicPartition>, how: String) {
+        let told = Work::DamageTold { partition, how };
+        self.world().recorder().work(self.inner.judge.id(), told);
     }
 
     /// The groups that commit in this run.

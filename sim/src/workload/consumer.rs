@@ -116,6 +116,11 @@ pub async fn consume(
                     },
                 );
             }
+            if let Some(how) = page.damage {
+                let partition = Some(partition.clone());
+                recorder.work(node, Work::DamageTold { partition, how });
+                io.sleep(Duration::from_millis(200)).await;
+            }
             positions.insert(partition.clone(), page.next_offset);
             if page.next_offset > position && random.chance(1, 3) {
                 commits += 1;

@@ -56,6 +56,23 @@ pub struct Page {
     pub next_offset: i64,
     /// The partition's high watermark.
     pub high_watermark: i64,
+    /// What is wrong with the batch at `next_offset`, if its checksum says that it is damaged.
+    pub damage: Option<String>,
+}
+
+/// Why a fetch gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FetchError {
+    /// No answer, or none that can be read.
+    Lost(String),
+    /// The broker refuses.
+    Refused(ErrorCode),
+}
+
+impl From<String> for FetchError {
+    fn from(text: String) -> Self {
+        Self::Lost(text)
+    }
 }
 
 impl RawClient {
@@ -77,7 +94,7 @@ impl RawClient {
         partition: &TopicPartition,
         offset: i64,
         wait: Duration,
-    ) -> Result<Page, String> {
+    ) -> Result<Page, FetchError> {
         let request = FetchRequest {
             max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(0),
             min_bytes: 1,
@@ -97,19 +114,21 @@ impl RawClient {
         let response = self.call(&request, FETCH_VERSION).await?;
         let check = |code: i16| match ErrorCode::from(code) {
             ErrorCode::None => Ok(()),
-            code => Err(code.name().to_owned()),
+            code => Err(FetchError::Refused(code)),
         };
         check(response.error_code)?;
         let topic = response.responses.into_iter().next();
         let data = topic.and_then(|topic| topic.partitions.into_iter().next());
-        let data = data.ok_or("the answer leaves the partition out")?;
+        let data = data.ok_or_else(|| "the answer leaves the partition out".to_owned())?;
         check(data.error_code)?;
-        let (records, next_offset) = read(data.records.unwrap_or_default(), offset, partition);
-        Ok(Page {
-            records,
-            next_offset,
+        let mut page = Page {
+            records: Vec::new(),
+            next_offset: offset,
             high_watermark: data.high_watermark,
-        })
+            damage: None,
+        };
+        read(data.records.unwrap_or_default(), partition, &mut page);
+        Ok(page)
     }
 
     async fn call<R: ApiRequest + Sync>(
@@ -175,47 +194,43 @@ impl RawClient {
     }
 }
 
-/// The records from `from` on. A batch that cannot be read counts as one changed record.
-fn read(bytes: Bytes, from: i64, partition: &TopicPartition) -> (Vec<Fetched>, i64) {
-    let mut records = Vec::new();
-    let mut next = from;
+/// The records from the page's offset on, up to a batch that is damaged by its own checksum. One that
+/// cannot be read although the checksum holds counts as one changed record.
+fn read(bytes: Bytes, partition: &TopicPartition, page: &mut Page) {
+    let from = page.next_offset;
     for batch in batches(bytes) {
         // A last batch may be cut off by the size limit.
         let Ok(batch) = batch else { break };
-        let changed = Contents::Changed {
-            digest: crate::hash::digest(&[batch.bytes()]),
-        };
-        next = batch.next_offset();
         if batch.check_crc().is_err() {
-            records.push(Fetched {
-                offset: batch.base_offset(),
-                contents: changed,
-            });
-            continue;
+            page.damage = Some(format!(
+                "the checksum of the batch at {} does not hold",
+                batch.base_offset()
+            ));
+            return;
         }
+        let changed = Fetched {
+            offset: batch.base_offset(),
+            contents: Contents::Changed {
+                digest: crate::hash::digest(&[batch.bytes()]),
+            },
+        };
+        page.next_offset = batch.next_offset();
         let Ok(body) = batch.records(64 << 20) else {
-            records.push(Fetched {
-                offset: batch.base_offset(),
-                contents: changed,
-            });
+            page.records.push(changed);
             continue;
         };
         for record in RecordIter::new(batch.header(), &body) {
             let Ok(record) = record else {
-                records.push(Fetched {
-                    offset: batch.base_offset(),
-                    contents: changed,
-                });
+                page.records.push(changed);
                 break;
             };
             if record.offset >= from {
                 let contents = payload::decode(record.value.unwrap_or_default(), partition);
-                records.push(Fetched {
+                page.records.push(Fetched {
                     offset: record.offset,
                     contents,
                 });
             }
         }
     }
-    (records, next)
 }
