@@ -241,6 +241,8 @@ pub enum Work {
         /// Records may go where those behind them have so many bytes.
         bytes: Option<i64>,
     },
+    /// From now on somebody's wall clock is or was wrong.
+    ClocksWrong,
     /// What was written and not synced may be gone: power was lost, or a sync failed.
     UnsyncedLost,
     /// The deletion of all records before an offset was asked for.
@@ -443,6 +445,59 @@ pub enum Work {
     },
     /// Something outstanding did not end in its time.
     Stuck(String),
+    /// What was durable was damaged or taken away by a fault.
+    Damaged {
+        /// What it was.
+        what: String,
+    },
+    /// A recovery reported that it has cut a log.
+    LogCut,
+    /// The broker told of damage, by an error, by a checksum that fails, or by a cut in its log.
+    DamageTold {
+        /// In which partition; none where it may be any.
+        partition: Option<TopicPartition>,
+        /// How it was told.
+        how: String,
+    },
+}
+
+impl Work {
+    /// The one partition that it concerns, if it does.
+    #[must_use]
+    pub fn partition(&self) -> Option<&TopicPartition> {
+        match self {
+            Self::Sent { partition, .. }
+            | Self::Acknowledged { partition, .. }
+            | Self::GaveUp { partition, .. }
+            | Self::Read { partition, .. }
+            | Self::Positioned { partition, .. }
+            | Self::CommitSent { partition, .. }
+            | Self::CommitAsked { partition, .. }
+            | Self::CommitFound { partition, .. }
+            | Self::Resumed { partition, .. }
+            | Self::DeletionAsked { partition, .. }
+            | Self::Deleted { partition, .. }
+            | Self::TimeFound { partition, .. }
+            | Self::FinalStart { partition, .. }
+            | Self::FinalSize { partition, .. }
+            | Self::AgainStart { partition, .. }
+            | Self::Final { partition, .. }
+            | Self::FinalEnd { partition, .. }
+            | Self::Again { partition, .. }
+            | Self::AgainEnd { partition, .. } => Some(partition),
+            Self::DamageTold { partition, .. } => partition.as_ref(),
+            Self::ProducerBegan { .. }
+            | Self::Retained { .. }
+            | Self::ClocksWrong
+            | Self::UnsyncedLost
+            | Self::Assigned { .. }
+            | Self::CommitAcknowledged { .. }
+            | Self::CommitFailed { .. }
+            | Self::Stuck(_)
+            | Self::Damaged { .. }
+            | Self::LogCut => None,
+        }
+    }
 }
 
 /// An event.

@@ -16,11 +16,8 @@ use ottla_io::{Clock, Io, Random, Spawn};
 
 use crate::{
     clock::SimClock, disk::SimDisk, event::Recorder, net::SimNet, process::Process,
-    random::SimRandom,
+    random::SimRandom, wall::WallClock,
 };
-
-/// When a run begins, on every node's wall clock: 2026-01-01 00:00 UTC.
-const WALL_START_MS: i64 = 1_767_225_600_000;
 
 /// A process's access to the world.
 #[derive(Clone)]
@@ -29,7 +26,7 @@ pub struct SimIo {
     process: Process,
     recorder: Recorder,
     clock: SimClock,
-    wall_offset_ms: i64,
+    wall: WallClock,
     random: Arc<Mutex<SimRandom>>,
     disk: SimDisk,
     net: SimNet,
@@ -42,6 +39,7 @@ impl SimIo {
         node: NodeHandle,
         process: Process,
         recorder: Recorder,
+        wall: WallClock,
         random: SimRandom,
         disk: SimDisk,
         net: SimNet,
@@ -51,18 +49,11 @@ impl SimIo {
             process,
             recorder,
             clock: SimClock::current(),
-            wall_offset_ms: 0,
+            wall,
             random: Arc::new(Mutex::new(random)),
             disk,
             net,
         }
-    }
-
-    /// The same with a wall clock that is off by so much.
-    #[must_use]
-    pub fn with_wall_offset(mut self, offset_ms: i64) -> Self {
-        self.wall_offset_ms = offset_ms;
-        self
     }
 
     /// The process.
@@ -81,10 +72,9 @@ impl std::fmt::Debug for SimIo {
 impl Clock for SimIo {
     fn now(&self) -> Now {
         let nanos = self.clock.now();
-        let millis = i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX);
         Now {
             monotonic: Instant(nanos),
-            wall: Timestamp(WALL_START_MS + self.wall_offset_ms + millis),
+            wall: Timestamp(self.wall.at(nanos)),
         }
     }
 

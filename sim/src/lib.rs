@@ -51,6 +51,8 @@ pub mod shrink;
 #[cfg(madsim)]
 pub mod timeline;
 #[cfg(madsim)]
+pub mod wall;
+#[cfg(madsim)]
 pub mod workload;
 #[cfg(madsim)]
 pub mod world;

@@ -1,12 +1,16 @@
 //! The broker as a node: started, killed, out of power, stopped, and kept running.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use ottla::{
     broker::{Broker, RunningBroker},
     config::BrokerConfig,
     settings::BrokerSettings,
 };
+use ottla_core::marks;
 use ottla_io::Spawn;
 
 use crate::{
@@ -19,12 +23,43 @@ use crate::{
 /// The port that the broker listens on.
 pub const PORT: u16 = 9092;
 
+/// What every simulated broker is set to, before a scenario says more.
+fn settings(address: &str) -> BTreeMap<String, String> {
+    let listener = format!("PLAINTEXT://{address}:{PORT}");
+    let settings = [
+        ("listeners", listener.as_str()),
+        ("advertised.listeners", listener.as_str()),
+        ("log.dirs", "/data"),
+        ("num.partitions", "1"),
+        ("offsets.topic.num.partitions", "3"),
+        ("group.initial.rebalance.delay.ms", "100"),
+        ("group.min.session.timeout.ms", "1000"),
+    ];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    settings.into_iter().collect()
+}
+
+fn pairs(settings: &BTreeMap<String, String>) -> Vec<String> {
+    let pairs = settings.iter().map(|(key, value)| format!("{key}={value}"));
+    pairs.collect()
+}
+
+/// Whether a broker takes these settings; what is wrong if not.
+pub fn check_settings(config: &BTreeMap<String, String>) -> Result<(), String> {
+    let mut all = settings("10.0.0.1");
+    all.extend(config.clone());
+    match BrokerConfig::single_node(&pairs(&all)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// A node that runs the broker.
 #[derive(Clone)]
 pub struct Server {
     world: World,
     node: Node,
-    overrides: Arc<Vec<String>>,
+    overrides: Arc<Mutex<BTreeMap<String, String>>>,
     state: Arc<Mutex<State>>,
 }
 
@@ -32,6 +67,8 @@ pub struct Server {
 struct State {
     running: Option<RunningBroker<SimIo>>,
     failure: Option<String>,
+    /// Cuts in logs that were noted.
+    cuts: u32,
 }
 
 impl Server {
@@ -40,25 +77,12 @@ impl Server {
     pub fn new(world: &World, cluster: &Cluster) -> Self {
         let node = world.add_node("broker", cluster.disk_bytes);
         let address = node.address();
-        let mut overrides = vec![
-            format!("listeners=PLAINTEXT://{address}:{PORT}"),
-            format!("advertised.listeners=PLAINTEXT://{address}:{PORT}"),
-            "log.dirs=/data".to_owned(),
-            "num.partitions=1".to_owned(),
-            "offsets.topic.num.partitions=3".to_owned(),
-            "group.initial.rebalance.delay.ms=100".to_owned(),
-            "group.min.session.timeout.ms=1000".to_owned(),
-        ];
-        overrides.extend(
-            cluster
-                .config
-                .iter()
-                .map(|(key, value)| format!("{key}={value}")),
-        );
+        let mut overrides = settings(&address.to_string());
+        overrides.extend(cluster.config.clone());
         Self {
             world: world.clone(),
             node,
-            overrides: Arc::new(overrides),
+            overrides: Arc::new(Mutex::new(overrides)),
             state: Arc::new(Mutex::new(State::default())),
         }
     }
@@ -78,14 +102,14 @@ impl Server {
     /// Starts a process with the broker in it. What comes of it is seen in [`Self::is_ready`] and
     /// [`Self::failure`].
     pub fn start(&self) {
-        self.with(|state| *state = State::default());
+        self.forget();
         let io = self.node.start();
         let this = self.clone();
         let world_io = io.clone();
         io.spawn_detached(
             "broker",
             Box::pin(async move {
-                let outcome = match BrokerConfig::single_node(&this.overrides) {
+                let outcome = match BrokerConfig::single_node(&this.settings()) {
                     Ok(config) => Broker::start(world_io, BrokerSettings::new(&config))
                         .await
                         .map_err(|error| error.to_string()),
@@ -97,7 +121,8 @@ impl Server {
                 };
                 this.world.recorder().record(this.node.id(), what);
                 let failed = running.as_ref().map(RunningBroker::failed);
-                this.with(|state| *state = State { running, failure });
+                this.note_cuts();
+                this.with(|state| (state.running, state.failure) = (running, failure));
                 if let Some(failed) = failed {
                     let reason = failed.await.to_string();
                     this.fail(reason);
@@ -116,6 +141,33 @@ impl Server {
         });
         self.node.finish();
         drop(running);
+    }
+
+    /// From its next start on it has these settings, too.
+    pub fn reconfigure(&self, config: &BTreeMap<String, String>) {
+        let mut overrides = self
+            .overrides
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        overrides.extend(config.clone());
+    }
+
+    fn settings(&self) -> Vec<String> {
+        pairs(
+            &self
+                .overrides
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Tells of the logs that recoveries have cut since this was last called: each is in the broker's own
+    /// log, too.
+    pub fn note_cuts(&self) {
+        let cuts = marks::TORN_TAIL_CUT.count();
+        if self.with(|state| std::mem::replace(&mut state.cuts, cuts)) < cuts {
+            self.world.recorder().work(self.node.id(), Work::LogCut);
+        }
     }
 
     /// Whether it serves.
@@ -166,7 +218,10 @@ impl Server {
 
     fn forget(&self) {
         // Dropped outside of the lock: its destructors may run anything.
-        let old = self.with(std::mem::take);
+        let old = self.with(|state| {
+            state.failure = None;
+            state.running.take()
+        });
         drop(old);
     }
 

@@ -65,6 +65,7 @@ impl fmt::Display for Work {
             Self::Retained { topic, ms, bytes } => {
                 write!(f, "{topic} keeps records for {ms:?} ms, {bytes:?} bytes")
             }
+            Self::ClocksWrong => write!(f, "a wall clock is wrong"),
             Self::UnsyncedLost => write!(f, "what is not synced may be gone"),
             Self::DeletionAsked { partition, before } => {
                 write!(f, "delete the records of {partition} before {before}")
@@ -198,6 +199,12 @@ impl fmt::Display for Work {
             }
             Self::AgainEnd { partition, offset } => write!(f, "again end of {partition}: {offset}"),
             Self::Stuck(text) => write!(f, "STUCK {text}"),
+            Self::Damaged { what } => write!(f, "DAMAGED {what}"),
+            Self::LogCut => write!(f, "a recovery has cut a log"),
+            Self::DamageTold { partition, how } => match partition {
+                Some(partition) => write!(f, "damage in {partition} told of: {how}"),
+                None => write!(f, "damage told of: {how}"),
+            },
         }
     }
 }

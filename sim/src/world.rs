@@ -19,6 +19,7 @@ use crate::{
     net::Network,
     process::Process,
     random::SimRandom,
+    wall::WallClock,
 };
 
 /// The world of one run. Clones are the same world.
@@ -59,6 +60,7 @@ impl World {
                 world: self.clone(),
                 madsim: Handle::current().create_node().name(name).build().id(),
                 disk: DiskDevice::new(id, disk_bytes, random, self.recorder.clone()),
+                wall: WallClock::default(),
                 life: Mutex::new(Life {
                     processes: 0,
                     process: None,
@@ -107,6 +109,7 @@ struct Inner {
     world: World,
     madsim: MadsimNode,
     disk: DiskDevice,
+    wall: WallClock,
     life: Mutex<Life>,
 }
 
@@ -140,6 +143,23 @@ impl Node {
     #[must_use]
     pub fn disk(&self) -> &DiskDevice {
         &self.inner.disk
+    }
+
+    /// The node's wall clock.
+    #[must_use]
+    pub fn wall(&self) -> &WallClock {
+        &self.inner.wall
+    }
+
+    /// Lets no task of the process run, while the world goes on: its kernel still accepts connections
+    /// and takes bytes. One that is started later is not paused.
+    pub fn pause(&self) {
+        Handle::current().pause(self.inner.madsim);
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) {
+        Handle::current().resume(self.inner.madsim);
     }
 
     /// The process that runs, if one does.
@@ -176,6 +196,7 @@ impl Node {
             tasks,
             process.clone(),
             world.recorder.clone(),
+            self.inner.wall.clone(),
             world.random(&label),
             self.inner.disk.mount(process.clone()),
             world.network.attach(process),
@@ -218,6 +239,8 @@ impl Node {
             return false;
         };
         process.end();
+        // The tasks of a paused process wait with madsim, which would drop them with its nodes locked.
+        self.resume();
         Handle::current().kill(self.inner.madsim);
         self.inner.disk.process_ended();
         if !silently {

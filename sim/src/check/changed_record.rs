@@ -1,13 +1,14 @@
-//! No changed record: whatever is read is what some producer wrote to that partition, bit by bit.
+//! No changed record: whatever is read is what some producer wrote to that partition, bit by bit. Where
+//! no fault did damage, none is told of either.
 
 use super::History;
 use crate::event::{Contents, Work};
 
 pub(super) fn check(history: &History<'_>) -> Vec<String> {
-    history
-        .work
-        .iter()
-        .filter_map(|work| match work {
+    let mut damaged = false;
+    let mut changed = Vec::new();
+    for work in &history.work {
+        match work {
             Work::Read {
                 partition,
                 offset,
@@ -19,12 +20,20 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                 offset,
                 contents: Contents::Changed { digest },
                 ..
-            } => Some(format!(
+            } => changed.push(format!(
                 "{partition} at {offset} holds bytes nobody wrote ({digest:016x})"
             )),
-            _ => None,
-        })
-        .collect()
+            Work::Damaged { .. } => damaged = true,
+            Work::DamageTold { partition, how } if !damaged => {
+                let place = partition
+                    .as_ref()
+                    .map_or(String::new(), |at| format!(" in {at}"));
+                changed.push(format!("damage that nothing did{place}: {how}"));
+            }
+            _ => {}
+        }
+    }
+    changed
 }
 
 #[cfg(test)]

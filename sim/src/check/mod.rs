@@ -6,6 +6,7 @@
 
 mod changed_record;
 mod commit_regression;
+mod damage;
 mod double_owner;
 mod duplicate_write;
 mod early_deletion;
@@ -181,8 +182,12 @@ impl<'a> History<'a> {
 #[must_use]
 pub fn check(history: &History<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
+    let left = damage::judged(history);
     for (invariant, checker) in INVARIANTS {
-        let details = checker(history);
+        let details = match &left {
+            Some(left) if invariant != "changed_record" => checker(left),
+            _ => checker(history),
+        };
         let more = details.len().saturating_sub(DETAILS_MAX);
         violations.extend(
             details

@@ -72,9 +72,14 @@ impl SimFile {
         let inode = self.open.inode;
         let bytes = joined(pieces);
         let recorded = bytes.clone();
+        self.disk().process.only_alive().await;
+        let fails = self.disk().device.lock().draw_failure("write");
         self.disk()
-            .perform("write", Cost::Memory, |state| {
-                let (written, result) = state.write(inode, at, bytes);
+            .perform("write_at", Cost::Memory, |state| {
+                let (written, result) = match fails {
+                    true => state.fail_write(inode, at, bytes),
+                    false => state.write(inode, at, bytes),
+                };
                 let recorded = &recorded[..written];
                 self.disk().record(What::DiskWrite {
                     inode,
@@ -126,6 +131,7 @@ impl File for SimFile {
         };
         disk.perform("sync_data", Cost::Device, |state| {
             if fails {
+                disk.note_lost_sync();
                 state.fail_sync(inode, mark);
                 return Err(std::io::Error::from_raw_os_error(5));
             }

@@ -11,7 +11,9 @@
 //! It is harsher than ext4 in its usual mode where POSIX allows it: syncing a new file does not make
 //! its name durable, and unsynced name changes do not reach the device in order.
 
+mod damage;
 mod fate;
+mod faults;
 mod file;
 mod names;
 mod state;
@@ -24,16 +26,17 @@ use std::{
 };
 
 use ottla_io::{Disk, OpenMode, disk::Entry};
+use tokio::sync::watch;
 
+use self::{damage::Misdirection, file::OpenGuard, state::DiskState};
 pub use self::{
     fate::Losses,
+    faults::DiskFaults,
     file::{SimFile, SimMap},
-    state::DiskFaults,
 };
-use self::{file::OpenGuard, state::DiskState};
 use crate::{
     clock::SimClock,
-    event::{NodeId, Recorder, What},
+    event::{NodeId, Recorder, What, Work},
     process::Process,
     random::SimRandom,
 };
@@ -45,6 +48,7 @@ pub struct DiskDevice {
     clock: SimClock,
     recorder: Recorder,
     state: Arc<Mutex<DiskState>>,
+    stalled: watch::Sender<bool>,
 }
 
 impl DiskDevice {
@@ -57,6 +61,7 @@ impl DiskDevice {
             clock: SimClock::current(),
             recorder,
             state,
+            stalled: watch::channel(false).0,
         }
     }
 
@@ -82,11 +87,36 @@ impl DiskDevice {
     /// Sets the faults that the disk shows from now on.
     pub fn set_faults(&self, faults: DiskFaults) {
         self.lock().faults = faults;
+        self.stalled.send_replace(faults.stalled);
     }
 
-    /// The disk has only `free` bytes left from now on; `None` gives it its own size back.
-    pub fn limit_free_space(&self, free: Option<u64>) {
-        self.lock().limit_free_space(free);
+    /// The faults that it shows.
+    #[must_use]
+    pub fn faults(&self) -> DiskFaults {
+        self.lock().faults
+    }
+
+    /// Bytes that files take up.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.lock().used
+    }
+
+    /// Flips bits of files whose path contains `files`, where they are durable and at rest. Gives the
+    /// path and the bit's place of each.
+    pub fn rot(&self, files: &str, bits: u32) -> Vec<(String, u64)> {
+        self.lock().rot(files, bits)
+    }
+
+    /// The next write to a file whose path contains `files` goes to another place, where something
+    /// else is at rest, while the page cache shows what was meant.
+    pub fn misdirect_next(&self, files: &str) {
+        self.lock().misdirection = Some(Misdirection::new(files));
+    }
+
+    /// The disk is replaced by an empty one.
+    pub fn wipe(&self) {
+        self.lock().wipe();
     }
 
     fn lock(&self) -> MutexGuard<'_, DiskState> {
@@ -126,14 +156,18 @@ impl SimDisk {
         act: impl FnOnce(&mut DiskState) -> Result<T>,
     ) -> Result<T> {
         self.process.only_alive().await;
-        let (delay, effect_first, fails) = {
+        let (delay, effect_first, fails, stalled) = {
             let mut state = self.device.lock();
             (
                 state.draw_delay(cost),
                 state.draw_effect_first(),
                 state.draw_failure(operation),
+                state.draw_stalled(operation, cost),
             )
         };
+        if stalled {
+            self.until_it_goes_on().await;
+        }
         if delay.is_zero() {
             return self.finish(operation, fails, act);
         }
@@ -153,6 +187,9 @@ impl SimDisk {
         act: impl FnOnce(&mut DiskState) -> Result<T>,
     ) -> Result<T> {
         let result = if fails {
+            if operation.starts_with("sync") {
+                self.note_lost_sync();
+            }
             // EIO, as a failing device gives it.
             Err(Error::from_raw_os_error(5))
         } else {
@@ -165,8 +202,21 @@ impl SimDisk {
         result
     }
 
+    /// A sync fails: what it was to cover may be gone.
+    fn note_lost_sync(&self) {
+        let recorder = &self.device.recorder;
+        recorder.work(self.device.node, Work::UnsyncedLost);
+    }
+
     async fn wait(&self, delay: Duration) {
         self.device.clock.sleep(delay).await;
+        self.process.only_alive().await;
+    }
+
+    async fn until_it_goes_on(&self) {
+        // The device keeps the sender.
+        let mut stalled = self.device.stalled.subscribe();
+        let _ = stalled.wait_for(|stalled| !*stalled).await;
         self.process.only_alive().await;
     }
 
@@ -306,5 +356,7 @@ fn of_kind<T>(kind: ErrorKind) -> Result<T> {
     Err(Error::from(kind))
 }
 
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 mod tests;

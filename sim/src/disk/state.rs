@@ -8,21 +8,8 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Cost, names::NameChange, of_kind};
+use super::{Cost, DiskFaults, damage::Misdirection, names::NameChange, of_kind};
 use crate::random::SimRandom;
-
-/// The faults that a disk shows, until they are set anew.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DiskFaults {
-    /// Out of ten thousand reads, this many fail.
-    pub read_errors: u32,
-    /// Out of ten thousand writes, this many fail.
-    pub write_errors: u32,
-    /// Out of ten thousand syncs, this many fail.
-    pub sync_errors: u32,
-    /// Every operation takes this many times as long; 0 and 1 are as usual.
-    pub slow: u32,
-}
 
 /// The root directory.
 pub(super) const ROOT: u64 = 1;
@@ -39,7 +26,8 @@ pub(super) struct DiskState {
     next_inode: u64,
     next_operation: u64,
     capacity: u64,
-    limit: Option<u64>,
+    /// The next write to one of these files goes astray.
+    pub(super) misdirection: Option<Misdirection>,
 }
 
 pub(super) enum Inode {
@@ -111,12 +99,8 @@ impl DiskState {
             next_inode: ROOT + 1,
             next_operation: 0,
             capacity,
-            limit: None,
+            misdirection: None,
         }
-    }
-
-    pub(super) fn limit_free_space(&mut self, free: Option<u64>) {
-        self.limit = free.map(|free| self.used.saturating_add(free).min(self.capacity));
     }
 
     /// The disk's own size, whatever it is limited to.
@@ -125,9 +109,8 @@ impl DiskState {
     }
 
     pub(super) fn free(&self) -> u64 {
-        self.limit
-            .unwrap_or(self.capacity)
-            .saturating_sub(self.used)
+        let limit = self.faults.limit_bytes.unwrap_or(self.capacity);
+        limit.min(self.capacity).saturating_sub(self.used)
     }
 
     /// Operations from here on are not covered by a sync that begins now.
@@ -166,13 +149,23 @@ impl DiskState {
         delay * self.faults.slow.max(1)
     }
 
+    /// Whether an operation waits for a device that has stalled: all that goes to it, and reads that
+    /// the page cache cannot answer.
+    pub(super) fn draw_stalled(&mut self, operation: &'static str, cost: Cost) -> bool {
+        self.faults.stalled
+            && match cost {
+                Cost::Device => true,
+                Cost::Memory => matches!(operation, "read" | "open") && self.random.chance(1, 4),
+            }
+    }
+
     pub(super) fn draw_effect_first(&mut self) -> bool {
         self.random.chance(1, 2)
     }
 
     pub(super) fn draw_failure(&mut self, operation: &'static str) -> bool {
         let rate = match operation {
-            "read" => self.faults.read_errors,
+            "read" | "map" => self.faults.read_errors,
             "write" | "truncate" => self.faults.write_errors,
             "sync" | "sync_dir" => self.faults.sync_errors,
             _ => 0,
@@ -207,10 +200,26 @@ impl DiskState {
             result = of_kind(ErrorKind::StorageFull);
         }
         let written = bytes.len();
-        if written > 0 {
+        if written > 0 && !self.misdirect(inode, at, &bytes) {
             self.change(inode, Change::Write { at, bytes });
         }
         (written, result)
+    }
+
+    /// A write of which some was done before the device failed.
+    pub(super) fn fail_write(
+        &mut self,
+        inode: u64,
+        at: u64,
+        mut bytes: Bytes,
+    ) -> (usize, Result<()>) {
+        let taken = match self.random.chance(1, 2) {
+            true => self.random.within(0..=bytes.len() as u64),
+            false => 0,
+        };
+        bytes.truncate(usize_of(taken));
+        let (written, _) = self.write(inode, at, bytes);
+        (written, Err(std::io::Error::from_raw_os_error(5)))
     }
 
     pub(super) fn truncate(&mut self, inode: u64, len: u64) -> Result<()> {
@@ -221,7 +230,7 @@ impl DiskState {
         Ok(())
     }
 
-    fn change(&mut self, inode: u64, change: Change) {
+    pub(super) fn change(&mut self, inode: u64, change: Change) {
         let operation = self.operation();
         let before = self.len(inode);
         if let Some(file) = self.file(inode) {

@@ -16,11 +16,11 @@ use crate::{
 
 const MIB: u64 = 1024 * 1024;
 
-fn run<F: Future>(test: impl FnOnce(Bench) -> F) -> F::Output {
+pub(super) fn run<F: Future>(test: impl FnOnce(Bench) -> F) -> F::Output {
     seeded(1, test)
 }
 
-fn seeded<F: Future>(seed: u64, test: impl FnOnce(Bench) -> F) -> F::Output {
+pub(super) fn seeded<F: Future>(seed: u64, test: impl FnOnce(Bench) -> F) -> F::Output {
     Runtime::with_seed_and_config(seed, madsim::Config::default()).block_on(async {
         let recorder = Recorder::new(SimClock::current(), false);
         let random = SimRandom::new(seed, "disk");
@@ -30,13 +30,13 @@ fn seeded<F: Future>(seed: u64, test: impl FnOnce(Bench) -> F) -> F::Output {
 }
 
 /// One node's disk and its processes.
-struct Bench {
-    device: DiskDevice,
+pub(super) struct Bench {
+    pub(super) device: DiskDevice,
     lives: u32,
 }
 
 impl Bench {
-    fn start(&mut self) -> (SimDisk, Process) {
+    pub(super) fn start(&mut self) -> (SimDisk, Process) {
         self.lives += 1;
         let process = Process::new(NodeId(1), self.lives);
         (self.device.mount(process.clone()), process)
@@ -48,14 +48,14 @@ impl Bench {
         self.start().0
     }
 
-    fn lose_power(&mut self, process: &Process) -> SimDisk {
+    pub(super) fn lose_power(&mut self, process: &Process) -> SimDisk {
         process.end();
         self.device.power_lost();
         self.start().0
     }
 }
 
-async fn put(disk: &SimDisk, path: &str, contents: &'static [u8]) {
+pub(super) async fn put(disk: &SimDisk, path: &str, contents: &'static [u8]) {
     let file = disk.open(Path::new(path), OpenMode::Create).await.unwrap();
     file.write_at(0, vec![Bytes::from_static(contents)])
         .await
@@ -227,7 +227,11 @@ fn a_full_disk_refuses_writes_and_takes_them_again_when_there_is_room() {
     run(|mut bench| async move {
         let (disk, _process) = bench.start();
         put(&disk, "/f", b"first").await;
-        bench.device.limit_free_space(Some(3));
+        let full = DiskFaults {
+            limit_bytes: Some(bench.device.used_bytes() + 3),
+            ..DiskFaults::default()
+        };
+        bench.device.set_faults(full);
         let file = disk
             .open(Path::new("/f"), OpenMode::ReadWrite)
             .await
@@ -239,7 +243,7 @@ fn a_full_disk_refuses_writes_and_takes_them_again_when_there_is_room() {
         file.write_at(0, vec![Bytes::from_static(b"FIRST")])
             .await
             .unwrap();
-        bench.device.limit_free_space(None);
+        bench.device.set_faults(DiskFaults::default());
         file.write_at(5, vec![Bytes::from_static(b"second")])
             .await
             .unwrap();

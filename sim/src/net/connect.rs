@@ -10,11 +10,7 @@ use std::{
 
 use ottla_io::Listener;
 
-use super::{
-    SimNet,
-    state::{Attempt, Link},
-    stream::SimStream,
-};
+use super::{SimNet, link::Link, state::Attempt, stream::SimStream};
 use crate::event::What;
 
 /// When a SYN without an answer is sent again, as Linux does with its six retries; then

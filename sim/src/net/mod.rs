@@ -8,11 +8,14 @@
 //! as SYNs are and times out after about two minutes; to a live host without a listener it is
 //! refused. A process that is killed closes its connections as the kernel would (a reset where bytes
 //! were left unread); a node that loses power says nothing, and what is sent to it later is answered
-//! by a reset once it is back.
+//! by a reset once it is back. A node can also lose its connections without a word; they are
+//! half-open then: the peer believes in them until it sends and is answered by a reset. What else can be
+//! wrong with a [`link`] is set from outside: cuts, delays, a narrow bandwidth, a firewall.
 //!
 //! Every host has an address of its own and a loopback.
 
 mod connect;
+mod link;
 mod pipe;
 mod state;
 mod stream;
@@ -28,7 +31,7 @@ use ottla_io::Net;
 use self::state::NetState;
 pub use self::{
     connect::SimListener,
-    state::{Link, LinkState},
+    link::{Connects, Delay, Link, LinkState, Spread},
     stream::SimStream,
 };
 use crate::{
@@ -79,9 +82,22 @@ impl Network {
         wakers.into_iter().for_each(std::task::Waker::wake);
     }
 
+    /// How a link is.
+    #[must_use]
+    pub fn link(&self, link: Link) -> LinkState {
+        self.lock().link(link)
+    }
+
     /// Resets every connection between two nodes, in the middle of whatever is on its way.
     pub fn reset_between(&self, one: NodeId, other: NodeId) -> usize {
         let (count, wakers) = self.lock().reset_between(one, other);
+        wakers.into_iter().for_each(std::task::Waker::wake);
+        count
+    }
+
+    /// A node loses its connections to all others without a word: they are half-open.
+    pub fn sever(&self, node: NodeId) -> usize {
+        let (count, wakers) = self.lock().sever(node);
         wakers.into_iter().for_each(std::task::Waker::wake);
         count
     }

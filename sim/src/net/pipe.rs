@@ -84,6 +84,12 @@ impl Pipe {
         self.add(Arriving::Reset, arrives);
     }
 
+    /// What is on its way never arrives, and nobody is told.
+    pub(super) fn vanish(&mut self) {
+        self.items.clear();
+        self.held = 0;
+    }
+
     fn add(&mut self, what: Arriving, arrives: u64) {
         self.last_arrival = self.last_arrival.max(arrives);
         self.items.push_back(Item {

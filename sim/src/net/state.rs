@@ -8,7 +8,10 @@ use std::{
     task::Waker,
 };
 
-use super::pipe::Pipe;
+use super::{
+    link::{Connects, Link, LinkState},
+    pipe::Pipe,
+};
 use crate::{event::NodeId, process::Process, random::SimRandom};
 
 /// Connections that a listener holds before they are accepted.
@@ -18,31 +21,15 @@ const EPHEMERAL_PORT_MIN: u16 = 32_768;
 /// After a cut is healed or power returns, TCP notices when it next sends again.
 const RETRANSMISSION_MICROS: RangeInclusive<u64> = 200_000..=3_000_000;
 
-/// One direction between two nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Link {
-    /// Who sends.
-    pub from: NodeId,
-    /// Who receives.
-    pub to: NodeId,
-}
-
-/// How a link is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LinkState {
-    /// Nothing gets through.
-    pub cut: bool,
-    /// Everything takes this much longer, in microseconds.
-    pub extra_latency_micros: u64,
-}
-
 pub(super) struct NetState {
     pub(super) random: SimRandom,
     hosts: BTreeMap<NodeId, Host>,
     names: BTreeMap<String, NodeId>,
     listeners: BTreeMap<(NodeId, u16), Listening>,
     pub(super) connections: BTreeMap<u64, Connection>,
-    links: BTreeMap<Link, LinkState>,
+    pub(super) links: BTreeMap<Link, LinkState>,
+    /// Until when a narrow link carries what was handed to it.
+    pub(super) busy_until: BTreeMap<Link, u64>,
     next_connection: u64,
 }
 
@@ -71,6 +58,8 @@ pub(super) struct End {
     /// The process that holds it; nobody's before it is accepted and after it is dropped.
     pub(super) process: Option<Process>,
     pub(super) dropped: bool,
+    /// Its host has lost the connection and said nothing: the process that holds it meets a reset.
+    pub(super) severed: bool,
 }
 
 /// What a connection attempt met.
@@ -92,6 +81,7 @@ impl NetState {
             listeners: BTreeMap::new(),
             connections: BTreeMap::new(),
             links: BTreeMap::new(),
+            busy_until: BTreeMap::new(),
             next_connection: 1,
         }
     }
@@ -192,6 +182,11 @@ impl NetState {
         if !powered || self.is_cut(there) || self.is_cut(back) {
             return Attempt::Silence;
         }
+        match self.link(there).connects {
+            Connects::Served => {}
+            Connects::Refused => return Attempt::Refused,
+            Connects::Dropped => return Attempt::Silence,
+        }
         match self.listeners.get(&(target, to.port())) {
             None => return Attempt::Refused,
             Some(listening) if listening.waiting.len() >= BACKLOG => return Attempt::Silence,
@@ -209,6 +204,7 @@ impl NetState {
             address,
             process,
             dropped: false,
+            severed: false,
         };
         let connection = Connection {
             ends: [
@@ -227,28 +223,13 @@ impl NetState {
         Attempt::Connected(number, local)
     }
 
-    pub(super) fn is_cut(&self, link: Link) -> bool {
-        self.links.get(&link).is_some_and(|state| state.cut)
-    }
-
-    /// How long one trip takes, in nanoseconds.
-    pub(super) fn latency(&mut self, link: Link) -> u64 {
-        let extra = self
-            .links
-            .get(&link)
-            .map_or(0, |state| state.extra_latency_micros);
-        let random = &mut self.random;
-        let micros = match link.from == link.to {
-            true => random.within(5..=40),
-            // A lost packet that is sent again.
-            false if random.chance(1, 400) => random.within(20_000..=250_000),
-            false => random.within(60..=600),
-        };
-        (micros + extra) * 1_000
-    }
-
     pub(super) fn set_link(&mut self, link: Link, state: LinkState) -> Vec<Waker> {
-        self.links.insert(link, state);
+        if self.links.insert(link, state).unwrap_or_default() == state {
+            return Vec::new();
+        }
+        if state.bytes_per_second.is_none() {
+            self.busy_until.remove(&link);
+        }
         self.wakers_of(|from, to| from == link.from && to == link.to)
     }
 
@@ -284,6 +265,32 @@ impl NetState {
                 wakers.extend(pipe.wakers());
             }
         }
+        (count, wakers)
+    }
+
+    /// A host loses all its connections without a word, as one does whose address moves or whose
+    /// network driver starts anew: its own process meets a reset, the peers believe that they are
+    /// connected until they send.
+    pub(super) fn sever(&mut self, node: NodeId) -> (usize, Vec<Waker>) {
+        let mut count = 0;
+        let mut wakers = Vec::new();
+        for connection in self.connections.values_mut() {
+            let nodes = [connection.ends[0].node, connection.ends[1].node];
+            let Some(end) = (0..2).find(|end| nodes[*end] == node) else {
+                continue;
+            };
+            if nodes[1 - end] == node || connection.ends[end].dropped {
+                continue;
+            }
+            count += 1;
+            connection.ends[end].dropped = true;
+            connection.ends[end].severed = true;
+            connection.pipes[end].vanish();
+            connection.pipes[1 - end].reader_gone = true;
+            wakers.extend(connection.pipes[end].writer.take());
+            wakers.extend(connection.pipes[1 - end].wakers());
+        }
+        self.forget_dead();
         (count, wakers)
     }
 

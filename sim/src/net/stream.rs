@@ -12,7 +12,11 @@ use bytes::Bytes;
 use ottla_io::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{SimNet, pipe::Found, state::Link};
+use super::{
+    SimNet,
+    link::{Link, NARROW_PIECE_BYTES},
+    pipe::Found,
+};
 use crate::{clock::Sleep, event::What, hash::digest};
 
 /// A connection's end.
@@ -68,6 +72,9 @@ impl SimStream {
         let Some(connection) = state.connections.get(&self.number) else {
             return Found::Reset;
         };
+        if connection.ends[self.end].severed {
+            return Found::Reset;
+        }
         let from = connection.ends[1 - self.end].node;
         let to = connection.ends[self.end].node;
         let cut = state.is_cut(Link { from, to });
@@ -114,6 +121,9 @@ impl SimStream {
         let Some(connection) = state.connections.get(&self.number) else {
             return broken(ErrorKind::ConnectionReset);
         };
+        if connection.ends[self.end].severed {
+            return broken(ErrorKind::ConnectionReset);
+        }
         let (own, peer) = (
             connection.ends[self.end].node,
             connection.ends[1 - self.end].node,
@@ -134,13 +144,17 @@ impl SimStream {
         }
         let room = pipe.room();
         let (gone, powered) = (pipe.reader_gone, state.is_powered(peer));
-        let arrives = now + state.latency(link);
-        let answered = arrives + state.latency(back);
-        let wanted = buffer.len().min(room);
+        let narrow = state.link(link).bytes_per_second.is_some();
+        let wanted = match narrow {
+            true => buffer.len().min(room).min(NARROW_PIECE_BYTES),
+            false => buffer.len().min(room),
+        };
         let taken = match wanted > 1 && state.random.chance(1, 8) {
             true => state.random.within(1..=wanted as u64) as usize,
             false => wanted,
         };
+        let arrives = state.arrival(link, now, taken);
+        let answered = arrives + state.latency(back);
         let connection = state.connections.get_mut(&self.number)?;
         if gone && powered {
             // The peer's kernel answers with a reset, and this end learns of it a trip later.
@@ -271,6 +285,7 @@ impl AsyncWrite for SimStream {
         let arrives = now + state.latency(Link { from, to });
         if let Some(connection) = state.connections.get_mut(&self.number)
             && !connection.pipes[self.end].closed
+            && !connection.ends[self.end].dropped
         {
             connection.pipes[self.end].push_end(arrives);
         }

@@ -6,7 +6,7 @@ use madsim::runtime::Runtime;
 use ottla_io::{Listener, Net, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Link, LinkState, Network, SimListener, SimNet, SimStream};
+use super::{Connects, Delay, Link, LinkState, Network, SimListener, SimNet, SimStream, Spread};
 use crate::{
     clock::SimClock,
     event::{NodeId, Recorder},
@@ -255,5 +255,119 @@ fn a_bound_port_is_in_use_and_a_foreign_address_cannot_be_bound() {
         assert_ne!(listener.local_addr().unwrap().port(), 0);
         let looped = SocketAddr::new([127, 0, 0, 1].into(), listener.local_addr().unwrap().port());
         pair.client.connect(looped).await.unwrap();
+    });
+}
+
+#[test]
+fn a_half_open_peer_believes_in_its_connection_until_it_sends() {
+    run(|pair| async move {
+        let (mut client, mut server) = pair.connect().await;
+        server.write_all(b"on its way").await.unwrap();
+        assert_eq!(pair.network.sever(SERVER), 1);
+        // The node's own process is told, the peer hears nothing and may send.
+        let own = server.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(own.kind(), ErrorKind::ConnectionReset);
+        assert!(pair.in_time(client.read(&mut [0; 16])).await.is_none());
+        client.write_all(b"anybody there?").await.unwrap();
+        let told = pair.in_time(client.read(&mut [0; 8])).await.unwrap();
+        assert_eq!(told.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        pair.connect().await;
+    });
+}
+
+#[test]
+fn a_severed_end_that_is_dropped_tells_its_peer_nothing() {
+    run(|pair| async move {
+        let (mut client, server) = pair.connect().await;
+        pair.network.sever(SERVER);
+        drop(server);
+        assert!(pair.in_time(client.read(&mut [0; 8])).await.is_none());
+    });
+}
+
+#[test]
+fn a_firewall_refuses_or_drops_new_connections_and_leaves_old_ones_alone() {
+    run(|pair| async move {
+        let (mut client, mut server) = pair.connect().await;
+        let link = Link {
+            from: CLIENT,
+            to: SERVER,
+        };
+        for (connects, expected) in [
+            (Connects::Refused, ErrorKind::ConnectionRefused),
+            (Connects::Dropped, ErrorKind::TimedOut),
+        ] {
+            let state = LinkState {
+                connects,
+                ..LinkState::default()
+            };
+            pair.network.set_link(link, state);
+            let error = pair.client.connect(pair.address).await.unwrap_err();
+            assert_eq!(error.kind(), expected);
+            client.write_all(b"x").await.unwrap();
+            assert_eq!(server.read_u8().await.unwrap(), b'x');
+        }
+        pair.network.set_link(link, LinkState::default());
+        pair.client.connect(pair.address).await.unwrap();
+    });
+}
+
+#[test]
+fn a_narrow_link_is_shared_by_its_connections_and_pushes_back() {
+    run(|pair| async move {
+        let narrow = LinkState {
+            bytes_per_second: Some(10_000),
+            ..LinkState::default()
+        };
+        let (mut one, mut one_there) = pair.connect().await;
+        let (mut two, mut two_there) = pair.connect().await;
+        let link = Link {
+            from: CLIENT,
+            to: SERVER,
+        };
+        pair.network.set_link(link, narrow);
+        let begun = pair.clock.now();
+        one.write_all(&[1; 20_000]).await.unwrap();
+        two.write_all(&[2; 20_000]).await.unwrap();
+        let mut first = [0; 1];
+        one_there.read_exact(&mut first).await.unwrap();
+        assert!(pair.clock.now() - begun < 1_000_000_000, "they trickle");
+        one_there.read_exact(&mut [0; 19_999]).await.unwrap();
+        two_there.read_exact(&mut [0; 20_000]).await.unwrap();
+        let took = Duration::from_nanos(pair.clock.now() - begun);
+        assert!((4..5).contains(&took.as_secs()), "{took:?}");
+        // The window holds what the link does not carry yet, and no more.
+        let more = vec![3; super::pipe::WINDOW_BYTES + 1];
+        let limit = pair.clock.sleep(Duration::from_millis(100));
+        let write = std::pin::pin!(one.write_all(&more));
+        let first = futures_util::future::select(write, limit).await;
+        assert!(matches!(first, futures_util::future::Either::Right(_)));
+    });
+}
+
+#[test]
+fn a_slow_link_delays_every_message_in_its_direction_only() {
+    run(|pair| async move {
+        let (mut client, mut server) = pair.connect().await;
+        let delay = Delay {
+            mean_micros: 2_000_000,
+            spread: Spread::Constant,
+        };
+        let slow = LinkState {
+            delay,
+            ..LinkState::default()
+        };
+        let link = Link {
+            from: SERVER,
+            to: CLIENT,
+        };
+        pair.network.set_link(link, slow);
+        let begun = pair.clock.now();
+        client.write_all(b"q").await.unwrap();
+        server.read_u8().await.unwrap();
+        assert!(pair.clock.now() - begun < 1_000_000_000);
+        server.write_all(b"a").await.unwrap();
+        client.read_u8().await.unwrap();
+        assert!(pair.clock.now() - begun >= 2_000_000_000);
     });
 }

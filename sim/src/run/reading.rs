@@ -20,6 +20,8 @@ use crate::{
 
 /// How long to wait before what failed is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How often something is refused before it is taken for an answer.
+const REFUSALS_MIN: u32 = 20;
 /// Look-ups by time with nothing else going on, of each partition.
 const TIMES: u64 = 20;
 
@@ -78,8 +80,9 @@ impl Stage {
         let Some(admin) = consumer::admin(io.clone(), &self.server().bootstrap()) else {
             return;
         };
+        self.server().note_cuts();
         for partition in self.partitions() {
-            self.read_log(&io, &mut raw, &partition, reading).await;
+            self.read_log(&mut raw, &partition, reading).await;
             self.read_commits(&admin, &partition).await;
             if matches!(reading, Reading::Final) {
                 self.look_by_time(&io, &mut raw, &partition).await;
@@ -87,7 +90,7 @@ impl Stage {
             }
         }
         for partition in self.own_topics().partitions() {
-            self.read_log(&io, &mut raw, &partition, reading).await;
+            self.read_log(&mut raw, &partition, reading).await;
         }
     }
 
@@ -99,22 +102,23 @@ impl Stage {
         self.world().recorder().work(self.judge().id(), work);
     }
 
-    async fn read_log(
-        &self,
-        io: &SimIo,
-        raw: &mut RawClient,
-        partition: &TopicPartition,
-        reading: Reading,
-    ) {
+    async fn read_log(&self, raw: &mut RawClient, partition: &TopicPartition, reading: Reading) {
         let mut at = None;
+        let mut refusals = 0;
         loop {
             let Some(offset) = at else {
-                if let Ok((start, _)) = raw.list_offset(partition, EARLIEST).await {
-                    let now = io.now().wall.0;
-                    self.told(reading.start(partition, start, now));
-                    at = Some(start);
-                } else {
-                    self.pause().await;
+                match raw.list_offset(partition, EARLIEST).await {
+                    Ok((start, _)) => {
+                        let now = self.server().node().wall().at(self.world().clock().now());
+                        self.told(reading.start(partition, start, now));
+                        at = Some(start);
+                    }
+                    Err(error) => {
+                        if self.gives_up(&mut refusals, partition, &error) {
+                            return;
+                        }
+                        self.pause().await;
+                    }
                 }
                 continue;
             };
@@ -124,6 +128,10 @@ impl Stage {
                         self.told(reading.record(partition, *fetched));
                     }
                     at = Some(page.next_offset);
+                    if let Some(how) = page.damage {
+                        self.tell_damage(Some(partition), how);
+                        return;
+                    }
                     if page.next_offset >= page.high_watermark {
                         self.told(reading.end(partition, page.next_offset));
                         return;
@@ -131,17 +139,45 @@ impl Stage {
                 }
                 // Retention goes on.
                 Err(RawError::Answered(ErrorCode::OffsetOutOfRange)) => at = None,
-                Err(_) => self.pause().await,
+                Err(error) => {
+                    if self.gives_up(&mut refusals, partition, &error) {
+                        return;
+                    }
+                    self.pause().await;
+                }
             }
         }
     }
 
+    /// Where damage is expected, an error that does not go away tells of it.
+    fn gives_up(&self, refusals: &mut u32, partition: &TopicPartition, error: &RawError) -> bool {
+        *refusals += u32::from(matches!(error, RawError::Answered(_)));
+        let told = self.expects_damage() && *refusals >= REFUSALS_MIN;
+        if told {
+            self.tell_damage(Some(partition), error.to_string());
+        }
+        told
+    }
+
+    pub(super) fn tell_damage(&self, partition: Option<&TopicPartition>, how: String) {
+        let partition = partition.cloned();
+        self.told(Work::DamageTold { partition, how });
+    }
+
     async fn read_commits(&self, admin: &Admin<SimIo>, partition: &TopicPartition) {
         for group in self.groups() {
+            let mut refusals = 0;
             let offset = loop {
                 match consumer::committed(admin, group, partition).await {
                     Ok(offset) => break offset,
-                    Err(_) => self.pause().await,
+                    Err(error) => {
+                        refusals += 1;
+                        if self.expects_damage() && refusals >= REFUSALS_MIN {
+                            self.tell_damage(Some(partition), error);
+                            return;
+                        }
+                        self.pause().await;
+                    }
                 }
             };
             self.told(Work::CommitFound {
@@ -199,9 +235,15 @@ impl Stage {
         let io = self.judge().start();
         let mut raw = RawClient::new(io, self.server().bootstrap());
         for partition in self.partitions() {
+            let mut refusals = 0;
             loop {
                 let start = raw.list_offset(&partition, EARLIEST).await;
                 let end = raw.list_offset(&partition, LATEST).await;
+                if let Err(error) = &end
+                    && self.gives_up(&mut refusals, &partition, error)
+                {
+                    break;
+                }
                 // Nothing is left of a log whose last record was deleted.
                 if let (Ok((start, _)), Ok((end, _))) = (start, end)
                     && (start >= end || progress.has_reached(&partition, end))

@@ -8,12 +8,14 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::{
     clients::{Client, Role},
+    faults::Conditions,
     reading::Reading,
 };
 use crate::{
     app::{Main, Simulation},
     event::{NodeId, TopicPartition, What, Work},
-    scenario::{FAULTS_STREAM, Fault, FaultKind, Scenario, Workload},
+    net::Link,
+    scenario::{FAULTS_STREAM, Fault, Scenario, Workload},
     server::Server,
     workload::{admin::OwnTopics, consumer, member::GroupProgress},
     world::{Node, World},
@@ -43,6 +45,7 @@ struct Inner {
     clients: BTreeMap<String, Client>,
     judge: Node,
     process_faults: AsyncMutex<()>,
+    conditions: Conditions,
     stop: watch::Sender<bool>,
     stop_consumers: watch::Sender<bool>,
     progress: GroupProgress,
@@ -72,6 +75,7 @@ impl Stage {
             clients,
             judge,
             process_faults,
+            conditions: Conditions::default(),
             stop,
             stop_consumers,
             progress: GroupProgress::default(),
@@ -94,9 +98,30 @@ impl Stage {
         &self.inner.process_faults
     }
 
-    pub(super) fn node_id(&self, name: &str) -> NodeId {
-        let client = self.inner.clients.get(name).map(|client| client.node.id());
-        client.unwrap_or_else(|| self.server().node().id())
+    pub(super) fn conditions(&self) -> &Conditions {
+        &self.inner.conditions
+    }
+
+    /// The node of a name; the broker's for one that no client has.
+    pub(super) fn node(&self, name: &str) -> &Node {
+        let client = self.inner.clients.get(name).map(|client| &client.node);
+        client.unwrap_or_else(|| self.server().node())
+    }
+
+    pub(super) fn links_to(&self, node: NodeId) -> Vec<Link> {
+        let others = self.others(node).into_iter();
+        others.map(|from| Link { from, to: node }).collect()
+    }
+
+    pub(super) fn links_from(&self, node: NodeId) -> Vec<Link> {
+        let others = self.others(node).into_iter();
+        others.map(|to| Link { from: node, to }).collect()
+    }
+
+    /// Both directions between a node and every other.
+    pub(super) fn links_of(&self, name: &str) -> Vec<Link> {
+        let node = self.node(name).id();
+        [self.links_to(node), self.links_from(node)].concat()
     }
 
     pub(super) fn all_nodes(&self) -> Vec<NodeId> {
@@ -133,6 +158,10 @@ impl Stage {
 
     pub(super) fn workload(&self) -> &Workload {
         &self.inner.scenario.workload
+    }
+
+    pub(super) fn expects_damage(&self) -> bool {
+        self.inner.scenario.expect.damaged
     }
 
     pub(super) fn judge(&self) -> &Node {
@@ -188,7 +217,7 @@ impl Stage {
         }
     }
 
-    async fn wait_until_ready(&self) -> bool {
+    pub(super) async fn wait_until_ready(&self) -> bool {
         let clock = self.world().clock();
         let deadline = clock.now() + READY_PATIENCE.as_nanos() as u64;
         while !self.server().is_ready() {
@@ -197,6 +226,9 @@ impl Stage {
                     .server()
                     .failure()
                     .unwrap_or_else(|| "it only hangs".to_owned());
+                if self.expects_damage() && self.server().failure().is_some() {
+                    self.tell_damage(None, why.clone());
+                }
                 self.stuck(format!(
                     "the broker does not serve within {READY_PATIENCE:?}: {why}"
                 ));
@@ -207,7 +239,7 @@ impl Stage {
         true
     }
 
-    async fn make_topics(&self) -> bool {
+    pub(super) async fn make_topics(&self) -> bool {
         let io = self.inner.judge.start();
         let Some(admin) = consumer::admin(io, &self.server().bootstrap()) else {
             return false;
@@ -231,18 +263,17 @@ impl Stage {
         true
     }
 
-    pub(super) async fn client_down(&self, fault: &Fault) {
+    pub(super) async fn client_down(&self, fault: &Fault, loses_power: bool) {
         let Some(client) = self.inner.clients.get(&fault.node) else {
             return;
         };
         if client.node.process().is_none() {
             return;
         }
-        match fault.fault {
-            FaultKind::PowerLoss => client.node.lose_power(),
-            _ => {
-                client.node.kill();
-            }
+        if loses_power {
+            client.node.lose_power();
+        } else {
+            client.node.kill();
         }
         self.world().clock().sleep(fault.lasts.0).await;
         self.start_client(client);

@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{AssignorKind, Chaos, Cluster, Expect, FaultKind, Scenario, Span, Topic, Workload};
+use super::{
+    AssignorKind, Chaos, Cluster, Expect, Fault, FaultKind, Parameters, Scenario, Span, Topic,
+    Workload,
+};
 use crate::random::SimRandom;
 
 impl Scenario {
@@ -15,20 +18,9 @@ impl Scenario {
     pub fn drawn(seed: u64) -> Self {
         use FaultKind as K;
         let mut random = SimRandom::new(seed, "scenario");
-        let all = [
-            K::Kill,
-            K::PowerLoss,
-            K::PowerLoss,
-            K::Stop,
-            K::CutTo,
-            K::CutFrom,
-            K::Cut,
-            K::Reset,
-            K::SlowNetwork,
-            K::DiskFull,
-            K::SlowDisk,
-        ];
-        let mut kinds: Vec<K> = all.into_iter().filter(|_| random.chance(1, 2)).collect();
+        let all = K::SURVIVED.into_iter().chain([K::PowerLoss]);
+        // Each a third of the time, so that few kinds meet often enough to matter.
+        let mut kinds: Vec<K> = all.filter(|_| random.chance(1, 3)).collect();
         if kinds.is_empty() {
             kinds.push(K::PowerLoss);
         }
@@ -38,7 +30,7 @@ impl Scenario {
             ..Cluster::default()
         };
         let partitions = i32::try_from(random.within(1..=4)).unwrap_or(1);
-        Self {
+        let mut scenario = Self {
             seed: None,
             cluster,
             topics: vec![Topic {
@@ -54,7 +46,28 @@ impl Scenario {
             }),
             expect: Expect::default(),
             applications: Vec::new(),
+        };
+        if random.chance(1, 3) {
+            scenario.faults = scenario.wrong_clocks(&mut random);
         }
+        scenario
+    }
+
+    /// Wall clocks that are wrong from beginning to end, each in its own way.
+    fn wrong_clocks(&self, random: &mut SimRandom) -> Vec<Fault> {
+        let nodes = self.node_names().into_iter();
+        let kinds = nodes.flat_map(|node| {
+            [FaultKind::ClockSkew, FaultKind::ClockDrift].map(|fault| (node.clone(), fault))
+        });
+        kinds
+            .map(|(node, fault)| Fault {
+                at: Span::default(),
+                fault,
+                node,
+                lasts: self.workload.duration,
+                with: Parameters::drawn(fault, random),
+            })
+            .collect()
     }
 }
 

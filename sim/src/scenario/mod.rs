@@ -6,6 +6,7 @@
 
 mod drawn;
 mod fault;
+mod parameters;
 mod span;
 mod text;
 pub mod tree;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     fault::{Chaos, FAULTS_STREAM, Fault, FaultKind},
+    parameters::Parameters,
     span::Span,
     workload::{AssignorKind, Workload},
 };
@@ -89,6 +91,10 @@ pub struct Expect {
     pub within: Span,
     /// At least so many records are acknowledged.
     pub acknowledged_min: u64,
+    /// Faults take away what was acknowledged. What the broker tells of is no violation then; passing
+    /// damage off as data is (see `check::damage`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
 }
 
 impl Default for Expect {
@@ -96,6 +102,7 @@ impl Default for Expect {
         Self {
             within: Span(Duration::from_secs(180)),
             acknowledged_min: 1,
+            damaged: false,
         }
     }
 }
@@ -117,6 +124,21 @@ pub enum ScenarioError {
         /// The nodes that there are.
         expected: String,
     },
+    /// A fault cannot be as it is described.
+    #[error("[[faults]] at {at:?}, \"{fault}\": {wrong}")]
+    Fault {
+        /// When it is to be.
+        at: Duration,
+        /// Its kind.
+        fault: FaultKind,
+        /// What is wrong, and what was expected.
+        wrong: String,
+    },
+    /// A fault takes away what was acknowledged, and nobody said so.
+    #[error(
+        "the fault \"{0}\" takes away what was acknowledged; expected damaged = true in [expect]"
+    )]
+    Damage(FaultKind),
 }
 
 impl Scenario {
@@ -136,8 +158,33 @@ impl Scenario {
                 let (got, expected) = (fault.node.clone(), nodes.join(", "));
                 return Err(ScenarioError::NoSuchNode { got, expected });
             }
+            self.check_fault(fault)?;
         }
-        Ok(self)
+        let chaos = self.chaos.iter().flat_map(|chaos| &chaos.kinds);
+        let mut kinds = self.faults.iter().map(|fault| &fault.fault).chain(chaos);
+        match kinds.find(|kind| kind.is_damage()) {
+            Some(kind) if !self.expect.damaged => Err(ScenarioError::Damage(*kind)),
+            _ => Ok(self),
+        }
+    }
+
+    fn check_fault(&self, fault: &Fault) -> Result<(), ScenarioError> {
+        let refused = |wrong| ScenarioError::Fault {
+            at: fault.at.0,
+            fault: fault.fault,
+            wrong,
+        };
+        fault.with.check(fault.fault).map_err(refused)?;
+        if fault.fault.is_brokers() && fault.node != "broker" {
+            let wrong = format!(
+                "it befalls {}; expected broker, which alone can have it",
+                fault.node
+            );
+            return Err(refused(wrong));
+        }
+        let mut cluster = self.cluster.clone();
+        cluster.config.extend(fault.with.config.clone());
+        crate::server::check_settings(&cluster.config).map_err(refused)
     }
 
     /// After how many milliseconds, and from which size on, records of a topic may be deleted.
@@ -192,6 +239,25 @@ mod tests {
             message.contains("line 7") && message.contains("expected a duration"),
             "{message}"
         );
+        for (fault, expected) in [
+            ("kill'\nwith={ppm=5}", "expected nothing"),
+            (
+                "sync-errors'\nwith={per_10000=20000}",
+                "expected 1 to 10000",
+            ),
+            ("bandwidth'\nwith={bytes_per_second=0}", "at least 1"),
+            ("disk-full'\nnode='producer1'", "expected broker"),
+            ("bit-rot'", "damaged = true"),
+            (
+                "reconfigure'\nwith={config={'log.segment.bytes'='many'}}",
+                "log.segment.bytes",
+            ),
+        ] {
+            let message = refused(&format!(
+                "{base}duration='5s'\n[[faults]]\nat='1s'\nfault='{fault}\n"
+            ));
+            assert!(message.contains(expected), "{message}");
+        }
         let fault = "[[faults]]\nat='1s'\nfault='kill'\nnode='nobody'\n";
         let message = refused(&format!("{base}duration='5s'\n{fault}"));
         assert!(

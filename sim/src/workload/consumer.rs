@@ -148,6 +148,11 @@ impl Reader {
             });
         }
         self.positions.insert(partition.clone(), page.next_offset);
+        if let Some(how) = page.damage {
+            let partition = Some(partition.clone());
+            self.work(Work::DamageTold { partition, how });
+            return Err("damaged".to_owned());
+        }
         let commits = self.plan.start == Start::Committed && random.chance(1, 3);
         if page.next_offset > position && commits {
             self.commit(partition, page.next_offset).await;

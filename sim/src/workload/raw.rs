@@ -80,6 +80,20 @@ pub struct Page {
     pub next_offset: i64,
     /// The partition's high watermark.
     pub high_watermark: i64,
+    /// What is wrong with the batch behind them, if it is damaged.
+    pub damage: Option<String>,
+}
+
+impl Page {
+    /// Nothing yet, from an offset on.
+    pub(super) fn at(offset: i64) -> Self {
+        Self {
+            records: Vec::new(),
+            next_offset: offset,
+            high_watermark: -1,
+            damage: None,
+        }
+    }
 }
 
 impl RawClient {
@@ -118,12 +132,10 @@ impl RawClient {
         let data = topic.and_then(|topic| topic.partitions.into_iter().next());
         let data = data.ok_or_else(left_out)?;
         check(data.error_code)?;
-        let (records, next_offset) = read(data.records.unwrap_or_default(), offset, partition);
-        Ok(Page {
-            records,
-            next_offset,
-            high_watermark: data.high_watermark,
-        })
+        let mut page = Page::at(offset);
+        page.high_watermark = data.high_watermark;
+        read(data.records.unwrap_or_default(), partition, &mut page);
+        Ok(page)
     }
 
     /// The first offset at or behind a time, with that record's time; or the end that
@@ -274,44 +286,44 @@ fn left_out() -> RawError {
     RawError::Unanswered("the answer leaves the partition out".to_owned())
 }
 
-/// The records from `from` on, and where the next ones begin. A batch that cannot be read counts as one changed record.
-pub(super) fn read(bytes: Bytes, from: i64, partition: &TopicPartition) -> (Vec<Fetched>, i64) {
-    let mut records = Vec::new();
-    let mut next = from;
-    let damaged = |offset, contents| Fetched {
-        offset,
-        timestamp: -1,
-        contents,
-    };
+/// The records from the page's offset on, up to a batch that is damaged by its own checksum. One that
+/// cannot be read although the checksum holds counts as one changed record.
+pub(super) fn read(bytes: Bytes, partition: &TopicPartition, page: &mut Page) {
+    let from = page.next_offset;
     for batch in batches(bytes) {
         // A last batch may be cut off by the size limit.
         let Ok(batch) = batch else { break };
-        let changed = Contents::Changed {
-            digest: crate::hash::digest(&[batch.bytes()]),
-        };
-        next = batch.next_offset();
         if batch.check_crc().is_err() {
-            records.push(damaged(batch.base_offset(), changed));
-            continue;
+            page.damage = Some(format!(
+                "the checksum of the batch at {} does not hold",
+                batch.base_offset()
+            ));
+            return;
         }
+        let changed = Fetched {
+            offset: batch.base_offset(),
+            timestamp: -1,
+            contents: Contents::Changed {
+                digest: crate::hash::digest(&[batch.bytes()]),
+            },
+        };
+        page.next_offset = batch.next_offset();
         let Ok(body) = batch.records(64 << 20) else {
-            records.push(damaged(batch.base_offset(), changed));
+            page.records.push(changed);
             continue;
         };
         for record in RecordIter::new(batch.header(), &body) {
             let Ok(record) = record else {
-                records.push(damaged(batch.base_offset(), changed));
+                page.records.push(changed);
                 break;
             };
             if record.offset >= from {
-                let contents = payload::decode(record.value.unwrap_or_default(), partition);
-                records.push(Fetched {
+                page.records.push(Fetched {
                     offset: record.offset,
                     timestamp: record.timestamp,
-                    contents,
+                    contents: payload::decode(record.value.unwrap_or_default(), partition),
                 });
             }
         }
     }
-    (records, next)
 }

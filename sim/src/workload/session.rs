@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::{
     member::GroupProgress,
-    raw::{self, EARLIEST, RawClient, RawError},
+    raw::{self, EARLIEST, Page, RawClient, RawError},
 };
 use crate::{
     event::{Recorder, TopicPartition, Work},
@@ -151,9 +151,16 @@ impl Reader {
                     Err(error) => return Err(error),
                 }
                 let from = self.positions.get(&partition).copied().unwrap_or(0);
+                let mut page = Page::at(from);
                 let bytes = data.records.clone().unwrap_or_default();
-                let (records, next) = raw::read(bytes, from, &partition);
-                for fetched in records {
+                raw::read(bytes, &partition, &mut page);
+                if let Some(how) = page.damage {
+                    let partition = Some(partition.clone());
+                    self.recorder
+                        .work(self.node, Work::DamageTold { partition, how });
+                }
+                let next = page.next_offset;
+                for fetched in page.records {
                     self.recorder.work(
                         self.node,
                         Work::Read {
