@@ -6,7 +6,7 @@
 //! the cfg is added, and everything goes to `<root>/target/sim`, which no other build touches.
 //!
 //! `cargo sim test` and `cargo sim clippy` run the crate's tests and lints the same way. Everything
-//! else goes to the `ottla-sim` binary as it is (`run`, `fuzz`, `replay`, `list`).
+//! else goes to the `ottla-sim` binary as it is (`run`, `fuzz`, `replay`, `shrink`, ...).
 
 use std::{
     env,
