@@ -6,7 +6,7 @@
 //! the cfg is added, and everything goes to `<root>/target/sim`, which no other build touches.
 //!
 //! `cargo sim test`, `clippy` and `example NAME` run the crate's tests, lints and examples the same
-//! way. Everything else goes to the `ottla-sim` binary as it is (`run`, `fuzz`, `replay`, `list`).
+//! way. Everything else goes to the `ottla-sim` binary as it is (`run`, `fuzz`, `replay`, `shrink`, ...).
 
 use std::{
     env,

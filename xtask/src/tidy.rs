@@ -19,7 +19,7 @@ const LONG_FILES: &[(&str, &str)] = &[(
 const STD_IN_CORE: [&str; 1] = ["core/wire/src/records/compression.rs"];
 
 /// Where a wait in real time is what is meant.
-const SLEEPS: [&str; 1] = ["sim/src/cli/fuzz.rs"];
+const SLEEPS: [&str; 1] = ["sim/src/cli/child.rs"];
 
 /// A file that does not fit in the head is split.
 const LINES_MAX: usize = 650;

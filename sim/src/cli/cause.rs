@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::report::Broken;
 
+/// What two different histories of one seed break.
+pub(super) const DETERMINISM: &str = "determinism";
+
 /// Seeds that a cause names; a broken build may have thousands.
 const SEEDS_TOLD: usize = 12;
 
@@ -22,7 +25,8 @@ pub(super) struct Cause {
 /// Adds a failure to its cause; true if it is the first of a new one.
 pub(super) fn add(causes: &mut Vec<Cause>, seed: u64, broken: &Broken) -> bool {
     let same = causes.iter_mut().find(|cause| {
-        cause.invariant == broken.invariant && shape(&cause.detail) == shape(&broken.detail)
+        cause.invariant == broken.invariant
+            && shape(&cause.detail) == shape(first_line(&broken.detail))
     });
     match same {
         Some(cause) => {
@@ -32,13 +36,17 @@ pub(super) fn add(causes: &mut Vec<Cause>, seed: u64, broken: &Broken) -> bool {
         None => {
             causes.push(Cause {
                 invariant: broken.invariant.clone(),
-                detail: broken.detail.clone(),
+                detail: first_line(&broken.detail).to_owned(),
                 seeds: vec![seed],
                 file: None,
             });
             true
         }
     }
+}
+
+fn first_line(detail: &str) -> &str {
+    detail.lines().next().unwrap_or_default()
 }
 
 /// A detail without its numbers, which every seed has others of.
@@ -80,8 +88,14 @@ impl std::fmt::Display for Cause {
         writeln!(f, "  {plural} {}{more}", told.join(", "))?;
         if let (Some(file), Some(seed)) = (&self.file, self.seeds.first()) {
             writeln!(f, "  scenario: {file} (seed {seed})")?;
-            writeln!(f, "  replay:   cargo sim replay {file}")?;
-            write!(f, "  shrink:   cargo sim shrink {file}")?;
+            // Two histories of one seed break no invariant that a run of its own could show.
+            match self.invariant == DETERMINISM {
+                true => write!(f, "  replay:   cargo sim replay {file} --twice")?,
+                false => {
+                    writeln!(f, "  replay:   cargo sim replay {file}")?;
+                    write!(f, "  shrink:   cargo sim shrink {file}")?;
+                }
+            }
         }
         Ok(())
     }

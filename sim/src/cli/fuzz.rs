@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Done, Misuse, Status,
+    cause::DETERMINISM,
     child::Job,
     junit::{self, Case},
     parse::{self, Shard},
@@ -226,7 +227,7 @@ fn one(seed: u64, twice: bool) -> Report {
         if let Ok(Err(told)) = twice::differs(seed, None) {
             detail = format!("{detail}\n{told}");
         }
-        let invariant = "determinism".to_owned();
+        let invariant = DETERMINISM.to_owned();
         report.violations.insert(0, Broken { invariant, detail });
     }
     report
@@ -236,8 +237,12 @@ fn tell(seed: u64, report: &Report) -> String {
     let mut lines = vec![format!("seed {seed} FAILED")];
     let violations = report.violations.iter();
     lines.extend(violations.map(|broken| format!("  VIOLATION {broken}")));
+    let twice = match report.breaks(DETERMINISM) {
+        true => " --twice",
+        false => "",
+    };
     lines.push(format!(
-        "  again, with a timeline: cargo sim replay --seed {seed}"
+        "  again, with a timeline: cargo sim replay --seed {seed}{twice}"
     ));
     lines.join("\n")
 }

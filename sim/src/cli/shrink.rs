@@ -94,8 +94,8 @@ pub(super) fn shrink(arguments: &Arguments) -> Done {
         let known = shrinking.verdicts.len();
         println!("goes on from {known} verdicts of {}", state.display());
     }
-    println!("from {}", size(&start));
     let mut shrinker = Shrinker::new(&start, story.seed, arguments.more_seeds);
+    println!("from {}", size(shrinker.best()));
     let finished = shrinking.go(&mut shrinker)?;
     shrinking.conclude(shrinker.best(), finished)
 }
@@ -159,11 +159,12 @@ impl Shrinking<'_> {
     /// Shrinks until nothing smaller is left, or the time is over (then false).
     fn go(&mut self, shrinker: &mut Shrinker) -> Result<bool, Misuse> {
         loop {
-            let (pass, before) = (shrinker.pass(), size(shrinker.best()));
+            let before = size(shrinker.best());
             let Some(batch) = shrinker.candidates() else {
                 return Ok(true);
             };
             let batch: Vec<String> = batch.iter().map(Scenario::to_toml).collect();
+            let pass = shrinker.pass();
             let Some(first) = self.first_that_breaks(pass, &before, &batch)? else {
                 return Ok(false);
             };

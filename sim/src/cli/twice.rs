@@ -91,6 +91,10 @@ pub(super) fn replay(story: &Story) -> Done {
         }
         Err(told) => {
             println!("{told}");
+            println!(
+                "VIOLATION determinism: seed {} gave two histories",
+                story.seed
+            );
             println!("FAILED");
             Ok(Status::Failed)
         }
@@ -124,10 +128,10 @@ pub(super) fn differs(seed: u64, scenario: Option<String>) -> Result<Result<u64,
     if compared == Ok(0) {
         return Err(format!("seed {seed}: neither process told an event"));
     }
-    Ok(compared.map_err(|parting| tell(seed, &parting)))
+    Ok(compared.map_err(|parting| tell(&parting)))
 }
 
-fn tell(seed: u64, parting: &Parting) -> String {
+fn tell(parting: &Parting) -> String {
     let mut text = String::new();
     for line in &parting.before {
         let _ = writeln!(text, "       {line}");
@@ -137,10 +141,7 @@ fn tell(seed: u64, parting: &Parting) -> String {
         let _ = writeln!(text, "{name:<6} {version}");
     }
     let event = parting.event;
-    let _ = write!(
-        text,
-        "VIOLATION determinism: seed {seed} gave two histories; event {event} is the first that differs"
-    );
+    let _ = write!(text, "event {event} is the first that differs");
     text
 }
 
@@ -163,7 +164,7 @@ mod tests {
             (parting.event, &parting.before[..]),
             (2, &["x".to_owned()][..])
         );
-        let told = tell(3, &parting);
+        let told = tell(&parting);
         assert!(
             told.contains("first  y\n       2") && told.contains("second y\n       7"),
             "{told}"

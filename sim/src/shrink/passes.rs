@@ -128,7 +128,8 @@ fn lowered(scenario: &Scenario, table: &Table, place: &Place) -> Vec<Scenario> {
     let known = LEAST.iter().find(|(known, _)| *known == name);
     let least = known.map_or(1, |(_, least)| *least);
     let values: Vec<Value> = match tree::get(table, place) {
-        Some(Value::Integer(value)) => lower(*value, least, 1)
+        // Of a large number the last few percent are not worth their runs.
+        Some(Value::Integer(value)) => lower(*value, least, (*value / 16).max(1))
             .into_iter()
             .map(Value::Integer)
             .collect(),
