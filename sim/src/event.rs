@@ -5,6 +5,8 @@
 //! checkers; all are kept where a timeline is wanted. Checkers read nothing else: what is not an
 //! event did not happen. Nothing here may hold a wall time, a pointer or the order of a random map.
 
+mod aside;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -12,6 +14,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+pub use self::aside::{Aside, Left, Survival};
 use crate::{clock::SimClock, hash::EventHash};
 
 /// A node of the world: a broker, a client, or the world itself.
@@ -360,6 +363,7 @@ pub struct Recording {
     last_at: u64,
     keep_all: bool,
     kept: Vec<Event>,
+    asides: Vec<(usize, NodeId, Aside)>,
     names: Vec<Arc<str>>,
     faults: BTreeMap<&'static str, u64>,
 }
@@ -414,9 +418,25 @@ impl Recorder {
         self.record(node, what);
     }
 
+    /// Keeps what `make` gives beside the event that comes next, where all events are kept. It is not
+    /// hashed.
+    pub fn aside(&self, node: NodeId, make: impl FnOnce() -> Aside) {
+        let mut state = self.lock();
+        if state.keep_all {
+            let next = state.kept.len();
+            state.asides.push((next, node, make()));
+        }
+    }
+
     /// What was recorded so far.
     pub fn lock(&self) -> MutexGuard<'_, Recording> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recording({} events)", self.count)
     }
 }
 
@@ -455,6 +475,13 @@ impl Recording {
     #[must_use]
     pub fn kept(&self) -> &[Event] {
         &self.kept
+    }
+
+    /// What is kept beside the events: the place in [`Self::kept`] of the event that it stands before,
+    /// the node, and what it is.
+    #[must_use]
+    pub fn asides(&self) -> &[(usize, NodeId, Aside)] {
+        &self.asides
     }
 
     /// What the workload did and saw, in order.

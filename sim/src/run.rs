@@ -22,7 +22,7 @@ use ottla_core::marks;
 use self::stage::Stage;
 use crate::{
     check::{self, History, Violation},
-    event::{NodeId, Recorder, What, Work},
+    event::{NodeId, Recorder, Recording, What, Work},
     scenario::Scenario,
     timeline,
     world::World,
@@ -51,6 +51,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// All events as text, if they were kept.
     pub timeline: Vec<String>,
+    /// All events, if they were kept: what a picture is drawn from.
+    pub recording: Option<Recording>,
 }
 
 /// The stack of a run: the world and every future in it are polled on it.
@@ -96,14 +98,11 @@ fn run_here(scenario: &Scenario, seed: u64, keep_all: bool) -> Outcome {
 }
 
 fn judge(recorder: &Recorder, scenario: &Scenario, seed: u64, panicked: Option<String>) -> Outcome {
-    let recording = recorder.lock();
+    let mut recording = recorder.lock();
     let history = History::new(recording.work());
     let mut violations = check::check(&history);
     if let Some(text) = panicked {
-        violations.push(Violation {
-            invariant: "panic",
-            detail: text,
-        });
+        violations.push(Violation::new("panic", text));
     }
     let count =
         |wanted: fn(&Work) -> bool| recording.work().filter(|work| wanted(work)).count() as u64;
@@ -111,17 +110,11 @@ fn judge(recorder: &Recorder, scenario: &Scenario, seed: u64, panicked: Option<S
     if acknowledged < scenario.expect.acknowledged_min {
         let wanted = scenario.expect.acknowledged_min;
         let detail = format!("{acknowledged} records were acknowledged, expected are {wanted}");
-        violations.push(Violation {
-            invariant: "expect",
-            detail,
-        });
+        violations.push(Violation::new("expect", detail));
     }
     for event in recording.kept() {
         if let What::Violation(detail) = &event.what {
-            violations.push(Violation {
-                invariant: "run",
-                detail: detail.clone(),
-            });
+            violations.push(Violation::new("run", detail.as_str()));
         }
     }
     let lines = |kept: bool| match kept {
@@ -143,6 +136,10 @@ fn judge(recorder: &Recorder, scenario: &Scenario, seed: u64, panicked: Option<S
         marks: reached(),
         violations,
         timeline: lines(recording.keeps_all()),
+        // Nobody records any more.
+        recording: recording
+            .keeps_all()
+            .then(|| std::mem::take(&mut *recording)),
     }
 }
 

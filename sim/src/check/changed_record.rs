@@ -1,13 +1,18 @@
 //! No changed record: whatever is read is what some producer wrote to that partition, bit by bit.
 
-use super::History;
+use super::{Finding, History};
 use crate::event::{Contents, Work};
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str =
+    "Whatever is read is what some producer wrote to that partition, bit by bit.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     history
         .work
         .iter()
-        .filter_map(|work| match work {
+        .enumerate()
+        .filter_map(|(at, work)| match work {
             Work::Read {
                 partition,
                 offset,
@@ -18,9 +23,11 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                 partition,
                 offset,
                 contents: Contents::Changed { digest },
-            } => Some(format!(
-                "{partition} at {offset} holds bytes nobody wrote ({digest:016x})"
-            )),
+            } => {
+                let detail =
+                    format!("{partition} at {offset} holds bytes nobody wrote ({digest:016x})");
+                Some(Finding::new(detail).seen(at))
+            }
             _ => None,
         })
         .collect()

@@ -1,11 +1,15 @@
 //! No lost write: a record acknowledged with acks=all is in the log for ever, at the offset told.
 
-use super::History;
+use super::{Finding, History};
 use crate::event::{Contents, Work};
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str =
+    "A record acknowledged with acks=all is in the log for ever, at the offset told.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut lost = Vec::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         let Work::Acknowledged {
             record,
             partition,
@@ -25,9 +29,12 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
         if found != Some(wanted) {
             let place = offset.map_or(String::new(), |offset| format!(" at {offset}"));
             let found = found.map_or("nothing".to_owned(), |found| found.to_string());
-            lost.push(format!(
+            let detail = format!(
                 "{record} was acknowledged in {partition}{place}; the log has {found} there"
-            ));
+            );
+            let seen = offset.and_then(|offset| history.place(partition, offset));
+            let seen = seen.or_else(|| history.end(partition));
+            lost.push(Finding::new(detail).promised(at).seen(seen));
         }
     }
     lost

@@ -8,6 +8,7 @@ mod changed_record;
 mod commit_regression;
 mod double_owner;
 mod duplicate_write;
+mod finding;
 mod inconsistent_offset;
 mod lost_write;
 mod reordered_write;
@@ -20,6 +21,7 @@ mod vanished_read;
 
 use std::{collections::BTreeMap, fmt};
 
+pub use self::finding::Finding;
 use crate::event::{Contents, TopicPartition, Work};
 
 /// An invariant that does not hold, and what shows it.
@@ -27,8 +29,40 @@ use crate::event::{Contents, TopicPartition, Work};
 pub struct Violation {
     /// The invariant's name.
     pub invariant: &'static str,
-    /// What was promised and what was seen.
+    /// What was seen, and what should have been.
     pub detail: String,
+    /// The place in [`History::work`] of the event that made the promise, where it is one event.
+    pub promised: Option<usize>,
+    /// The place of the event at which it was seen broken, where it is one event.
+    pub seen: Option<usize>,
+}
+
+impl Violation {
+    /// A violation that no single event shows.
+    pub fn new(invariant: &'static str, detail: impl Into<String>) -> Self {
+        Self::found(invariant, Finding::new(detail))
+    }
+
+    fn found(invariant: &'static str, finding: Finding) -> Self {
+        Self {
+            invariant,
+            detail: finding.detail,
+            promised: finding.promised,
+            seen: finding.seen,
+        }
+    }
+
+    /// What is promised, in a sentence.
+    #[must_use]
+    pub fn promise(&self) -> &'static str {
+        let known = INVARIANTS.iter().find(|one| one.name == self.invariant);
+        match (known, self.invariant) {
+            (Some(invariant), _) => invariant.promise,
+            (None, "panic") => "Nothing panics.",
+            (None, "expect") => "What the scenario expects is so.",
+            (None, _) => "The run does what it is asked to do.",
+        }
+    }
 }
 
 impl fmt::Display for Violation {
@@ -44,25 +78,48 @@ pub struct History<'a> {
     pub work: Vec<&'a Work>,
     /// Each partition's records at the end, by offset; those that were read whole.
     pub logs: BTreeMap<&'a TopicPartition, BTreeMap<i64, Contents>>,
+    places: BTreeMap<(&'a TopicPartition, i64), usize>,
+    ends: BTreeMap<&'a TopicPartition, usize>,
 }
 
-type Checker = fn(&History<'_>) -> Vec<String>;
+type Checker = fn(&History<'_>) -> Vec<Finding>;
+
+/// Something that must hold.
+#[derive(Debug)]
+pub struct Invariant {
+    /// Its name, a noun for what must not be.
+    pub name: &'static str,
+    /// What is promised, in a sentence.
+    pub promise: &'static str,
+    check: Checker,
+}
+
+/// An invariant from the module of its name.
+macro_rules! invariant {
+    ($name:ident) => {
+        Invariant {
+            name: stringify!($name),
+            promise: $name::PROMISE,
+            check: $name::check,
+        }
+    };
+}
 
 /// Every invariant, by name.
-pub const INVARIANTS: [(&str, Checker); 13] = [
-    ("lost_write", lost_write::check),
-    ("duplicate_write", duplicate_write::check),
-    ("reordered_write", reordered_write::check),
-    ("changed_record", changed_record::check),
-    ("vanished_read", vanished_read::check),
-    ("inconsistent_offset", inconsistent_offset::check),
-    ("skipped_read", skipped_read::check),
-    ("unseen_record", unseen_record::check),
-    ("commit_regression", commit_regression::check),
-    ("stale_commit", stale_commit::check),
-    ("double_owner", double_owner::check),
-    ("unstable_end", unstable_end::check),
-    ("stuck_operation", stuck_operation::check),
+pub const INVARIANTS: [Invariant; 13] = [
+    invariant!(lost_write),
+    invariant!(duplicate_write),
+    invariant!(reordered_write),
+    invariant!(changed_record),
+    invariant!(vanished_read),
+    invariant!(inconsistent_offset),
+    invariant!(skipped_read),
+    invariant!(unseen_record),
+    invariant!(commit_regression),
+    invariant!(stale_commit),
+    invariant!(double_owner),
+    invariant!(unstable_end),
+    invariant!(stuck_operation),
 ];
 
 /// Details of one invariant that are told; a broken run may have thousands.
@@ -73,8 +130,8 @@ impl<'a> History<'a> {
     pub fn new(work: impl IntoIterator<Item = &'a Work>) -> Self {
         let work: Vec<&Work> = work.into_iter().collect();
         let mut logs: BTreeMap<&TopicPartition, BTreeMap<i64, Contents>> = BTreeMap::new();
-        let mut ended = Vec::new();
-        for event in &work {
+        let (mut places, mut ends) = (BTreeMap::new(), BTreeMap::new());
+        for (at, event) in work.iter().enumerate() {
             match event {
                 Work::Final {
                     partition,
@@ -84,17 +141,37 @@ impl<'a> History<'a> {
                     logs.entry(partition)
                         .or_default()
                         .insert(*offset, *contents);
+                    places.insert((partition, *offset), at);
                 }
-                Work::FinalEnd { partition, .. } => ended.push(partition),
+                Work::FinalEnd { partition, .. } => {
+                    ends.insert(partition, at);
+                }
                 _ => {}
             }
         }
-        for partition in &ended {
+        for partition in ends.keys() {
             logs.entry(partition).or_default();
         }
         // One that was not read to its end proves nothing about what is missing.
-        logs.retain(|partition, _| ended.contains(partition));
-        Self { work, logs }
+        logs.retain(|partition, _| ends.contains_key(partition));
+        Self {
+            work,
+            logs,
+            places,
+            ends,
+        }
+    }
+
+    /// The place of the last reading of an offset at the end.
+    #[must_use]
+    pub fn place(&self, partition: &TopicPartition, offset: i64) -> Option<usize> {
+        self.places.get(&(partition, offset)).copied()
+    }
+
+    /// The place at which a partition's end was reached at the end.
+    #[must_use]
+    pub fn end(&self, partition: &TopicPartition) -> Option<usize> {
+        self.ends.get(partition).copied()
     }
 }
 
@@ -102,20 +179,13 @@ impl<'a> History<'a> {
 #[must_use]
 pub fn check(history: &History<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for (invariant, checker) in INVARIANTS {
-        let details = checker(history);
-        let more = details.len().saturating_sub(DETAILS_MAX);
-        violations.extend(
-            details
-                .into_iter()
-                .take(DETAILS_MAX)
-                .map(|detail| Violation { invariant, detail }),
-        );
+    for invariant in &INVARIANTS {
+        let findings = (invariant.check)(history);
+        let more = findings.len().saturating_sub(DETAILS_MAX);
+        let told = findings.into_iter().take(DETAILS_MAX);
+        violations.extend(told.map(|finding| Violation::found(invariant.name, finding)));
         if more > 0 {
-            violations.push(Violation {
-                invariant,
-                detail: format!("and {more} more"),
-            });
+            violations.push(Violation::new(invariant.name, format!("and {more} more")));
         }
     }
     violations
@@ -187,7 +257,7 @@ mod fixture {
     }
 
     pub(super) fn verdict(
-        check: fn(&History<'_>) -> Vec<String>,
+        check: fn(&History<'_>) -> Vec<Finding>,
         before: Vec<Work>,
         log: Vec<Work>,
     ) -> usize {

@@ -15,6 +15,7 @@ mod fate;
 mod file;
 mod names;
 mod state;
+mod survival;
 
 use std::{
     io::{Error, ErrorKind, Result},
@@ -33,7 +34,7 @@ pub use self::{
 use self::{file::OpenGuard, state::DiskState};
 use crate::{
     clock::SimClock,
-    event::{NodeId, Recorder, What},
+    event::{Aside, NodeId, Recorder, What},
     process::Process,
     random::SimRandom,
 };
@@ -76,7 +77,16 @@ impl DiskDevice {
 
     /// The node lost power: what was not synced is kept, lost or torn, as the seed says.
     pub fn power_lost(&self) -> Losses {
-        self.lock().power_lost()
+        let keeps_all = self.recorder.lock().keeps_all();
+        let mut state = self.lock();
+        let unsynced = match keeps_all {
+            true => state.unsynced_writes(),
+            false => Vec::new(),
+        };
+        let losses = state.power_lost();
+        self.recorder
+            .aside(self.node, || Aside::Survival(state.survival(&unsynced)));
+        losses
     }
 
     /// Sets the faults that the disk shows from now on.
@@ -174,6 +184,10 @@ impl SimDisk {
         self.device.recorder.record(self.device.node, what);
     }
 
+    fn aside(&self, make: impl FnOnce() -> Aside) {
+        self.device.recorder.aside(self.device.node, make);
+    }
+
     fn record_name(&self, operation: &'static str, path: &Path) {
         self.record(What::DiskName {
             operation,
@@ -191,6 +205,10 @@ impl Disk for SimDisk {
             .perform("open", Cost::Memory, |state| {
                 let inode = state.open(path, mode)?;
                 self.record_name("open", path);
+                self.aside(|| Aside::Opened {
+                    inode,
+                    path: path.display().to_string(),
+                });
                 Ok(inode)
             })
             .await?;
