@@ -16,6 +16,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    picture::PictureOptions,
     run::{self, Outcome},
     scenario::Scenario,
 };
@@ -56,13 +57,15 @@ enum Command {
         #[arg(long)]
         keep_going: bool,
     },
-    /// Runs again what a seed or a file says, and prints every event.
+    /// Runs again what a seed or a file says, and shows what happened.
     Replay {
         /// The scenario; without it the seed draws one.
         file: Option<PathBuf>,
         /// The seed.
         #[arg(long, required_unless_present = "file")]
         seed: Option<u64>,
+        #[command(flatten)]
+        picture: PictureOptions,
     },
     /// Lists the scenarios, each with its first line.
     List {
@@ -90,7 +93,11 @@ pub fn main() -> ExitCode {
             }
             Err(status) => status,
         },
-        Command::Replay { file, seed } => {
+        Command::Replay {
+            file,
+            seed,
+            picture,
+        } => {
             let seed = seed.unwrap_or(1);
             // The broker's own words go to standard error, beside the timeline: RUST_LOG says which.
             let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
@@ -108,11 +115,16 @@ pub fn main() -> ExitCode {
                 println!("# seed {seed} draws this scenario\n{text}");
             }
             let outcome = run::run(&scenario, seed, true);
-            for line in &outcome.timeline {
-                println!("{line}");
-            }
             let place = file.map_or(String::new(), |file| format!("{} ", file.display()));
-            report(&outcome, &format!("cargo sim replay {place}--seed {seed}"))
+            let again = format!("cargo sim replay {place}--seed {seed}");
+            match picture.lines(&outcome, &again) {
+                Ok(lines) => lines.iter().for_each(|line| println!("{line}")),
+                Err(why) => {
+                    eprintln!("{why}");
+                    return ExitCode::from(2);
+                }
+            }
+            report(&outcome, &again)
         }
         Command::Fuzz {
             seeds,

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// What came of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
