@@ -50,6 +50,13 @@ pub(super) fn partition_of(path: &str) -> Option<&str> {
     (name.ends_with(".log") && is_number && !topic.is_empty()).then_some(folder)
 }
 
+/// A segment by its first offset, which is its file's name.
+pub(super) fn segment(path: &str) -> String {
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    let offset = name.split('.').next().and_then(|name| name.parse().ok());
+    offset.map_or(name.to_owned(), |offset: u64| format!("segment {offset}"))
+}
+
 impl Files {
     pub(super) fn batch(&self, number: usize) -> &Batch {
         &self.batches[number]
@@ -73,11 +80,10 @@ impl Files {
         Some(Arc::clone(&file.partition))
     }
 
-    /// The partition and the name of a file, if it is part of a log.
-    pub(super) fn place(&self, node: NodeId, inode: u64) -> Option<(Arc<str>, &str)> {
+    /// The partition of a file and its segment in words, if it is part of a log.
+    pub(super) fn place(&self, node: NodeId, inode: u64) -> Option<(Arc<str>, String)> {
         let file = self.files.get(&(node, inode))?;
-        let name = file.path.rsplit_once('/').map_or("", |(_, name)| name);
-        Some((Arc::clone(&file.partition), name))
+        Some((Arc::clone(&file.partition), segment(&file.path)))
     }
 
     /// Bytes were written; gives the batches in them.

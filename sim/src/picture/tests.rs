@@ -135,6 +135,14 @@ fn a_life_and_a_lane_are_lines_and_an_unknown_one_is_refused_with_what_there_is(
     assert!(refused(picture.lane(&recording, "x")).contains("broker"));
 }
 
+/// Not a check of its own: `cargo xtask interop picture` opens what it writes in a browser.
+#[test]
+#[ignore = "writes a page to the path in OTTLA_PICTURE"]
+fn the_page_of_the_hand_made_run_is_written_for_a_browser() {
+    let file = std::env::var_os("OTTLA_PICTURE").expect("OTTLA_PICTURE is the page to write");
+    std::fs::write(file, fixture::page()).unwrap();
+}
+
 #[test]
 fn every_kind_has_a_place_in_the_order_of_all() {
     for (index, kind) in Kind::ALL.iter().enumerate() {

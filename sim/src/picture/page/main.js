@@ -37,8 +37,9 @@ function follow(record) {
   state.record = record;
   state.mark = null;
   uncover(life);
-  // The last readings lie far behind; what comes before them is the life.
-  const early = life.filter((mark) => marks.kind[mark] !== kindOf['last reading']);
+  // Commits and the last readings may lie far behind what is worth seeing closely.
+  const late = [kindOf['last reading'], kindOf.commit];
+  const early = life.filter((mark) => !late.includes(marks.kind[mark]));
   reveal(early.length > 0 ? early : life, 2e7);
   writePanels();
   refresh();

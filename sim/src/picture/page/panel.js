@@ -109,7 +109,7 @@ function writeLife() {
       element('p', { class: 'hint' }, 'Pick an event, or write a record’s name such as p1001#17 into the first field: it is followed from its producer to whoever read it.'));
     return;
   }
-  place.append(element('h2', {}, `The life of ${state.record}`));
+  place.append(element('h2', {}, 'The life of ', element('code', {}, state.record)));
   const list = element('ol', { class: 'steps' });
   for (const step of lifeOf(state.record)) {
     list.append(element('li', {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    super::{Kind, Meaning},
+    super::{Kind, Meaning, files::segment},
     Told, Trace,
 };
 use crate::event::{Aside, Event, What};
@@ -20,7 +20,6 @@ impl Trace<'_> {
         match &event.what {
             What::DiskWrite { inode, at, len, .. } => {
                 if let Some((partition, name)) = self.files.place(node, *inode) {
-                    let name = name.to_owned();
                     self.log_write(index, event, &partition, (&name, *at, *len), beside);
                     return;
                 }
@@ -103,7 +102,7 @@ impl Trace<'_> {
             "rename from" => "set aside",
             _ => "removed",
         };
-        let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+        let name = segment(path);
         let text = format!("{partition}: {name} {how}");
         self.cut(index, event, &partition, text, (&removed, Meaning::Removed));
     }
