@@ -1,6 +1,8 @@
 //! A small run made by hand: one record that lives to the end, one that is lost, one with a name that
 //! would break a page.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use ottla_wire::records::BatchBuilder;
 
@@ -53,12 +55,12 @@ pub(super) fn recording() -> Recording {
         let producer = recorder.add_node("producer1");
         let reader = recorder.add_node("consumer1</script><script>alert(1)</script>");
         let judge = recorder.add_node("judge");
-        record_run(&recorder, [broker, producer, reader, judge]);
+        record_run(&recorder, [broker, producer, reader, judge]).await;
         std::mem::take(&mut *recorder.lock())
     })
 }
 
-fn record_run(recorder: &Recorder, [broker, producer, reader, judge]: [NodeId; 4]) {
+async fn record_run(recorder: &Recorder, [broker, producer, reader, judge]: [NodeId; 4]) {
     let partition = partition();
     recorder.record(broker, What::ProcessStarted(0));
     recorder.aside(broker, || Aside::Opened {
@@ -69,6 +71,8 @@ fn record_run(recorder: &Recorder, [broker, producer, reader, judge]: [NodeId; 4
     recorder.record(broker, What::DiskName { operation, path });
     recorder.record(broker, What::ProcessReady);
     let mut at = 0;
+    let clock = SimClock::current();
+    let pause = || clock.sleep(Duration::from_millis(3));
     for sequence in [0, 1] {
         let record = record(sequence);
         let to = partition.clone();
@@ -79,6 +83,7 @@ fn record_run(recorder: &Recorder, [broker, producer, reader, judge]: [NodeId; 4
                 partition: to,
             },
         );
+        pause().await;
         let bytes = batch(sequence as i64, 4, &[sequence]);
         let len = bytes.len() as u64;
         recorder.aside(broker, || Aside::Written {
@@ -96,10 +101,12 @@ fn record_run(recorder: &Recorder, [broker, producer, reader, judge]: [NodeId; 4
                 digest,
             },
         );
+        pause().await;
         if sequence == 0 {
             recorder.record(broker, What::DiskSync { inode, len });
             at = len;
         }
+        pause().await;
         let acknowledged = Work::Acknowledged {
             record,
             partition: partition.clone(),
@@ -107,6 +114,7 @@ fn record_run(recorder: &Recorder, [broker, producer, reader, judge]: [NodeId; 4
         };
         recorder.work(producer, acknowledged);
     }
+    pause().await;
     let contents = Contents::Whole(record(0));
     recorder.work(
         reader,
@@ -127,13 +135,16 @@ fn record_run(recorder: &Recorder, [broker, producer, reader, judge]: [NodeId; 4
             offset: 1,
         },
     );
+    pause().await;
     recorder.work(reader, Work::CommitAcknowledged { commit: 9 });
+    pause().await;
     let left = Left::Nothing;
     recorder.aside(broker, || {
         Aside::Survival(vec![Survival { inode: 5, at, left }])
     });
     let (kept, lost, torn) = (0, 1, 0);
     recorder.record(broker, What::PowerLost { kept, lost, torn });
+    clock.sleep(Duration::from_millis(20)).await;
     recorder.work(
         judge,
         Work::Final {

@@ -22,10 +22,13 @@ function drawAxis(pen) {
 }
 
 function drawSpans(pen, lane) {
-  const y = laneY(lane);
   pen.font = '10.5px system-ui, sans-serif';
   pen.textBaseline = 'middle';
-  for (const [, from, to, kind, words] of lane.spans) {
+  lane.bars.forEach((bar, track) => drawBar(pen, lane, bar, laneY(lane) + track * BAR));
+}
+
+function drawBar(pen, lane, bar, y) {
+  for (const [, from, to, kind, words] of bar) {
     if (to < state.from || from > state.to) continue;
     const left = Math.max(0, xOf(from)), right = Math.min(size.width, xOf(to));
     const width = Math.max(2, right - left);
@@ -34,7 +37,7 @@ function drawSpans(pen, lane) {
     pen.fillRect(left, y + 1, width, BAR - 2);
     if (name === 'fault' || name === 'down') {
       pen.globalAlpha = 0.35;
-      pen.fillRect(left, y + 1, width, lane.height - 1);
+      pen.fillRect(left, laneY(lane) + 1, width, lane.height - 1);
       pen.globalAlpha = 1;
     }
     if (width > 34) {
@@ -122,7 +125,8 @@ function drawPicked(pen) {
     pen.lineWidth = 1.5;
     pen.globalAlpha = 0.6;
     pen.beginPath();
-    places.forEach((place, index) => index ? pen.lineTo(place.x, place.y) : pen.moveTo(place.x, place.y));
+    const path = places.filter((place) => place.lane.heading === 'Partitions');
+    path.forEach((place, index) => index ? pen.lineTo(place.x, place.y) : pen.moveTo(place.x, place.y));
     pen.stroke();
     pen.globalAlpha = 1;
     for (const place of places) {

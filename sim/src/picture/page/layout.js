@@ -32,7 +32,7 @@ function placeLanes() {
     lane.shown = !state.folded.has(heading);
     if (!lane.shown) continue;
     lane.top = y;
-    lane.bar = lane.spans.length > 0 ? BAR : 0;
+    lane.bar = lane.bars.length * BAR;
     lane.height = Math.max(24, lane.bar + lane.rows.length * ROW + GAP);
     y += lane.height;
   }
@@ -75,12 +75,22 @@ function markNear(x, y) {
   return best;
 }
 
+// How many marks of a row lie under the same pixels as one of them.
+function marksBeside(mark) {
+  const x = Math.floor(xOf(marks.at[mark]));
+  return Math.max(...marks.lanes[mark].map((number) => {
+    const row = lanes[number].rows.find((one) => one.kind === marks.kind[mark]);
+    return row ? lowerBound(row.times, timeAt(x + 1)) - lowerBound(row.times, timeAt(x)) : 0;
+  }));
+}
+
 // The span at a point, for its words.
 function spanAt(x, y) {
   const time = timeAt(x);
-  const lane = lanes.find((one) => one.shown && y >= laneY(one) && y <= laneY(one) + one.bar);
+  const lane = lanes.find((one) => one.shown && y >= laneY(one) && y < laneY(one) + one.bar);
   if (!lane) return null;
-  return lane.spans.filter((span) => span[1] <= time && time <= span[2]).pop() || null;
+  const bar = lane.bars[Math.floor((y - laneY(lane)) / BAR)];
+  return bar.filter((span) => span[1] <= time && time <= span[2]).pop() || null;
 }
 
 // Shows a stretch of time, within the run and not closer than a microsecond.
@@ -106,7 +116,9 @@ function reveal(wanted, closest = 2e8) {
   const heading = lanes[marks.lanes[wanted[0]].at(-1)].heading;
   state.folded.delete(heading);
   placeLanes();
-  const ys = wanted.flatMap((mark) => placesOf(mark).map((place) => place.y));
+  const places = wanted.flatMap((mark) => placesOf(mark));
+  const inPartitions = places.filter((place) => place.lane.heading === 'Partitions');
+  const ys = (inPartitions.length > 0 ? inPartitions : places).map((place) => place.y);
   if (ys.length > 0 && (Math.min(...ys) < AXIS || Math.max(...ys) > size.height)) {
     state.scroll += Math.min(...ys) - AXIS - 40;
     placeLanes();

@@ -177,8 +177,10 @@ function hover(x, y) {
   const span = mark === null ? spanAt(x, y) : null;
   tip.hidden = mark === null && !span;
   if (tip.hidden) return;
+  const beside = mark === null ? 0 : marksBeside(mark) - 1;
+  const more = beside > 0 ? ` (and ${beside} more here: zoom in, or filter by words)` : '';
   const [time, words] = mark !== null
-    ? [seconds(marks.at[mark], 9), marks.text[mark]]
+    ? [seconds(marks.at[mark], 9) + more, marks.text[mark]]
     : [`${seconds(span[1])} to ${seconds(span[2])}`, span[4]];
   tip.replaceChildren(element('span', { class: 'time' }, time), element('div', {}, words));
   const left = canvas.offsetLeft + x + 14;

@@ -40,8 +40,15 @@ function buildRows() {
     rows: [...rows[index].entries()].sort((a, b) => a[0] - b[0]).map(([kind, list]) => ({
       kind, marks: list, times: Float64Array.from(list, (mark) => marks.at[mark]),
     })),
-    spans: run.spans.filter((span) => span[0] === index),
+    ...tracks(run.spans.filter((span) => span[0] === index)),
   }));
+}
+
+// What a lane's node or replica is goes on its first bar, what befalls it or what it holds on a second.
+function tracks(spans) {
+  const second = (span) => ['fault', 'holding'].includes(run.spanKinds[span[3]]);
+  const bars = [spans.filter((span) => !second(span)), spans.filter(second)];
+  return { bars: bars.filter((bar) => bar.length > 0) };
 }
 
 // The records that a mark concerns; the table is made when it is first wanted.

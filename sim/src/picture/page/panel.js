@@ -101,6 +101,9 @@ function moments(one) {
   return told.length > 0 ? [element('div', { class: 'time' }, told.join(', '))] : [];
 }
 
+// The steps that no record should meet.
+const harm = ['MISSING', 'lost', 'torn', 'cut'];
+
 function writeLife() {
   const place = document.getElementById('life');
   place.replaceChildren();
@@ -113,7 +116,8 @@ function writeLife() {
   const list = element('ol', { class: 'steps' });
   for (const step of lifeOf(state.record)) {
     list.append(element('li', {
-      class: step.mark === state.mark ? 'step current' : 'step', colour: colourName(marks.kind[step.mark]),
+      class: step.mark === state.mark ? 'step current' : 'step',
+      colour: harm.includes(step.word) ? 'violation' : colourName(marks.kind[step.mark]),
       click: () => pick(step.mark, true),
     },
     element('span', { class: 'node' }, run.nodes[marks.node[step.mark]]),

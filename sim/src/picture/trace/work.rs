@@ -29,6 +29,24 @@ fn whole(contents: &Contents) -> Option<RecordId> {
     }
 }
 
+/// A last reading in words.
+fn reading(work: &Work, partition: &str) -> String {
+    let after = "after the last loss of power";
+    match work {
+        Work::Final {
+            offset, contents, ..
+        } => format!("last reading of {partition}: {contents} at {offset}"),
+        Work::FinalEnd { offset, .. } => {
+            format!("last reading of {partition} came to its end at {offset}")
+        }
+        Work::Again {
+            offset, contents, ..
+        } => format!("{partition} {after}: {contents} at {offset}"),
+        Work::AgainEnd { offset, .. } => format!("{partition} {after} ends at {offset}"),
+        other => other.to_string(),
+    }
+}
+
 impl Trace<'_> {
     pub(super) fn work(&mut self, index: usize, event: &Event, work: &Work) {
         match work {
@@ -116,7 +134,7 @@ impl Trace<'_> {
             _ => return,
         };
         let partition = name(partition);
-        let told = Told::new(Kind::Final, work.to_string());
+        let told = Told::new(Kind::Final, reading(work, &partition));
         let mark = self.beside(index, event, &partition, told);
         if let Some(record) = contents.and_then(whole) {
             self.lives.step(&partition, record, mark, found);
