@@ -179,10 +179,8 @@ impl Simulation {
     pub fn run(self, seed: u64, check: impl FnOnce() -> Result<(), String>) -> Outcome {
         let mut outcome = run::run_with(&self.scenario, self.processes, seed, false);
         if let Err(detail) = check() {
-            outcome.violations.push(Violation {
-                invariant: "application",
-                detail,
-            });
+            let violation = Violation::new("application", detail);
+            outcome.violations.push(violation);
         }
         outcome
     }

@@ -37,6 +37,8 @@ pub mod io;
 #[cfg(madsim)]
 pub mod net;
 #[cfg(madsim)]
+pub mod picture;
+#[cfg(madsim)]
 pub mod process;
 #[cfg(madsim)]
 pub mod random;

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// What came of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
@@ -57,6 +57,8 @@ pub struct Outcome {
     pub timeline: Vec<String>,
     /// Beside each of them what its text does not say.
     pub trace: Vec<Traced>,
+    /// All events, if they were kept: what a picture is drawn from.
+    pub recording: Option<Recording>,
 }
 
 /// What two runs of one seed are compared by, event for event.
@@ -127,14 +129,11 @@ fn run_here(
 }
 
 fn judge(recorder: &Recorder, scenario: &Scenario, seed: u64, panicked: Option<String>) -> Outcome {
-    let recording = recorder.lock();
+    let mut recording = recorder.lock();
     let history = History::new(recording.work());
     let mut violations = check::check(&history);
     if let Some(text) = panicked {
-        violations.push(Violation {
-            invariant: "panic",
-            detail: text,
-        });
+        violations.push(Violation::new("panic", text));
     }
     let count =
         |wanted: fn(&Work) -> bool| recording.work().filter(|work| wanted(work)).count() as u64;
@@ -142,17 +141,11 @@ fn judge(recorder: &Recorder, scenario: &Scenario, seed: u64, panicked: Option<S
     if acknowledged < scenario.expect.acknowledged_min {
         let wanted = scenario.expect.acknowledged_min;
         let detail = format!("{acknowledged} records were acknowledged, expected are {wanted}");
-        violations.push(Violation {
-            invariant: "expect",
-            detail,
-        });
+        violations.push(Violation::new("expect", detail));
     }
     for event in recording.kept() {
         if let What::Violation(detail) = &event.what {
-            violations.push(Violation {
-                invariant: "run",
-                detail: detail.clone(),
-            });
+            violations.push(Violation::new("run", detail.as_str()));
         }
     }
     let lines = |kept: bool| match kept {
@@ -178,6 +171,10 @@ fn judge(recorder: &Recorder, scenario: &Scenario, seed: u64, panicked: Option<S
             true => traced(&recording),
             false => Vec::new(),
         },
+        // Nobody records any more.
+        recording: recording
+            .keeps_all()
+            .then(|| std::mem::take(&mut *recording)),
     }
 }
 

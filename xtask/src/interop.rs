@@ -5,12 +5,14 @@
 //! address and prints `ok NAME` or `FAILED NAME: why` a check; the same programs run against Apache
 //! Kafka with `--against ADDRESS`, which is how they were made. The suites that start and stop brokers
 //! of their own (`kafka-dir`, `kills`) take the binary instead, and have nothing to do there; `wire`
-//! needs no broker.
+//! and `picture` need no broker.
 
 #![allow(
     clippy::print_stdout,
     reason = "the checks' lines are the command's output"
 )]
+
+mod picture;
 
 use std::{
     fs,
@@ -24,11 +26,14 @@ use std::{
 use crate::process::{Failure, cargo, root, run};
 
 const USAGE: &str = "usage: cargo xtask interop [--against ADDRESS] [SUITE...]
-suites: python, franz, sarama, js, java, tools, wire, kafka-dir, kills";
+suites: python, franz, sarama, js, java, tools, wire, kafka-dir, kills, picture";
 
-const SUITES: [&str; 9] = [
-    "python", "franz", "sarama", "js", "java", "tools", WIRE, KAFKA_DIR, KILLS,
+const SUITES: [&str; 10] = [
+    "python", "franz", "sarama", "js", "java", "tools", WIRE, KAFKA_DIR, KILLS, PICTURE,
 ];
+
+/// Pages of the simulator in a browser.
+const PICTURE: &str = "picture";
 
 /// The message tables against Kafka's schemas, and the codecs against Kafka's own classes.
 const WIRE: &str = "wire";
@@ -49,13 +54,17 @@ pub(crate) fn interop(arguments: &[String]) -> Result<(), Failure> {
     let mut tally = Tally::default();
     let (own, suites): (Vec<_>, Vec<_>) = suites
         .into_iter()
-        .partition(|suite| [WIRE, KAFKA_DIR, KILLS].contains(suite));
+        .partition(|suite| [WIRE, KAFKA_DIR, KILLS, PICTURE].contains(suite));
     if own.contains(&WIRE) {
         place.wire(&mut tally)?;
     }
+    if own.contains(&PICTURE) {
+        place.picture(&mut tally)?;
+    }
+    let needs_broker = !suites.is_empty() || own.contains(&KAFKA_DIR) || own.contains(&KILLS);
     match against {
         Some(address) => place.run_suites(&suites, &address, None, &mut tally)?,
-        None if suites.is_empty() && own == [WIRE] => {}
+        None if !needs_broker => {}
         None => {
             run(cargo().args(["build", "--release", "--package", "ottla"]))?;
             if !suites.is_empty() {
@@ -221,6 +230,9 @@ impl Place {
                 "--no-fund",
             ]))?;
         }
+        if wants(PICTURE) {
+            self.install_browser()?;
+        }
         if wants("java") || wants("tools") || wants(WIRE) || wants(KAFKA_DIR) {
             run(Command::new(self.sources.join("kafka")).arg("install"))?;
         }
@@ -310,41 +322,39 @@ impl Place {
         tally: &mut Tally,
     ) -> Result<(), Failure> {
         for suite in suites {
-            let log = self.installed.join(format!("{suite}.err"));
-            let errors =
-                fs::File::create(&log).map_err(|e| Failure::Start(log.display().to_string(), e))?;
             println!("-- {suite}");
-            let mut child = self
-                .command(suite, address, data)
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(errors)
-                .spawn()
-                .map_err(|error| Failure::Start((*suite).to_owned(), error))?;
-            let mut checks = 0;
-            for line in BufReader::new(
-                child
-                    .stdout
-                    .take()
-                    .into_iter()
-                    .next()
-                    .ok_or(Failure::Usage(USAGE))?,
-            )
-            .lines()
-            {
-                let line = line.map_err(|error| Failure::Start((*suite).to_owned(), error))?;
-                println!("{line}");
-                checks += u32::from(line.starts_with("ok ") || line.starts_with("FAILED "));
-                tally.passed += u32::from(line.starts_with("ok "));
-                tally.failed += u32::from(line.starts_with("FAILED "));
-            }
-            let ended = child.wait().is_ok_and(|status| status.success());
-            if checks == 0 || (!ended && tally.failed == 0) {
-                tally.count(
-                    suite,
-                    Err(format!("the suite itself failed: see {}", log.display())),
-                );
-            }
+            self.watch(suite, self.command(suite, address, data), tally)?;
+        }
+        Ok(())
+    }
+
+    /// Runs a suite's program, and counts its lines.
+    fn watch(&self, suite: &str, mut program: Command, tally: &mut Tally) -> Result<(), Failure> {
+        let failed = |error| Failure::Start(suite.to_owned(), error);
+        let log = self.installed.join(format!("{suite}.err"));
+        let errors =
+            fs::File::create(&log).map_err(|e| Failure::Start(log.display().to_string(), e))?;
+        let mut child = program
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .map_err(failed)?;
+        let (mut checks, before) = (0, tally.failed);
+        let lines = child.stdout.take().ok_or(Failure::Usage(USAGE))?;
+        for line in BufReader::new(lines).lines() {
+            let line = line.map_err(failed)?;
+            println!("{line}");
+            checks += u32::from(line.starts_with("ok ") || line.starts_with("FAILED "));
+            tally.passed += u32::from(line.starts_with("ok "));
+            tally.failed += u32::from(line.starts_with("FAILED "));
+        }
+        let ended = child.wait().is_ok_and(|status| status.success());
+        if checks == 0 || (!ended && tally.failed == before) {
+            tally.count(
+                suite,
+                Err(format!("the suite itself failed: see {}", log.display())),
+            );
         }
         Ok(())
     }

@@ -82,7 +82,7 @@ pub(crate) fn build() -> Result<PathBuf, Failure> {
 }
 
 /// A cargo command that builds with madsim's cfg into the simulator's own target directory.
-fn cargo(command: &str) -> Command {
+pub(crate) fn cargo(command: &str) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .arg(command)

@@ -1,13 +1,17 @@
 //! No changed record: whatever is read is what some producer wrote to that partition, bit by bit. Where
 //! no fault did damage, none is told of either.
 
-use super::History;
+use super::{Finding, History};
 use crate::event::{Contents, Work};
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str =
+    "Whatever is read is what some producer wrote to that partition, bit by bit.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut damaged = false;
     let mut changed = Vec::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         match work {
             Work::Read {
                 partition,
@@ -20,15 +24,18 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                 offset,
                 contents: Contents::Changed { digest },
                 ..
-            } => changed.push(format!(
-                "{partition} at {offset} holds bytes nobody wrote ({digest:016x})"
-            )),
+            } => {
+                let detail =
+                    format!("{partition} at {offset} holds bytes nobody wrote ({digest:016x})");
+                changed.push(Finding::new(detail).seen(at));
+            }
             Work::Damaged { .. } => damaged = true,
             Work::DamageTold { partition, how } if !damaged => {
                 let place = partition
                     .as_ref()
                     .map_or(String::new(), |at| format!(" in {at}"));
-                changed.push(format!("damage that nothing did{place}: {how}"));
+                let detail = format!("damage that nothing did{place}: {how}");
+                changed.push(Finding::new(detail).seen(at));
             }
             _ => {}
         }

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::History;
+use super::{Finding, History};
 use crate::event::Work;
 
 /// One commit of an offset, by the places of its events in the history.
@@ -20,7 +20,10 @@ struct Write {
     acknowledged: Option<usize>,
 }
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str = "What a group is found to have committed is its last acknowledged commit, or one whose answer never came.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut owners = BTreeMap::new();
     let mut asked = BTreeMap::new();
     let mut registers: BTreeMap<_, Vec<Write>> = BTreeMap::new();
@@ -91,9 +94,11 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                 let writes = registers.entry((group, partition)).or_default();
                 let possible = possible(writes, since.unwrap_or(at));
                 if !possible.contains(offset) {
-                    regressions.push(format!(
+                    let detail = format!(
                         "{group} has committed {partition} at one of {possible:?}; it is found at {offset}"
-                    ));
+                    );
+                    let promised = writes.iter().filter_map(|write| write.acknowledged).max();
+                    regressions.push(Finding::new(detail).promised(promised).seen(at));
                 }
                 if *consumer == 0 {
                     // Who is no consumer looks at the end, with nothing under way.

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::History;
+use super::{Finding, History};
 use crate::event::Work;
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str = "In one generation of a group a partition belongs to one member.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut owners = BTreeMap::new();
     let mut doubles = Vec::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         let Work::Assigned {
             group,
             consumer,
@@ -19,13 +22,14 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
             continue;
         };
         for partition in partitions.iter().filter(|_| *generation >= 0) {
-            let owner = *owners
+            let (owner, first) = *owners
                 .entry((group, generation, partition))
-                .or_insert(consumer);
+                .or_insert((consumer, at));
             if owner != consumer {
-                doubles.push(format!(
+                let detail = format!(
                     "{partition} belongs to consumers {owner} and {consumer} in generation {generation} of {group}"
-                ));
+                );
+                doubles.push(Finding::new(detail).promised(first).seen(at));
             }
         }
     }

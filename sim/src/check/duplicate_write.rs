@@ -2,21 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use super::History;
+use super::{Finding, History};
 use crate::event::{Contents, Promise};
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str = "An idempotent producer's record is in the log at most once.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut duplicates = Vec::new();
     for (partition, log) in &history.logs {
-        let mut first = BTreeMap::new();
+        let mut first: BTreeMap<_, &i64> = BTreeMap::new();
         for (offset, contents) in log {
             if let Contents::Whole(record) = contents
                 && history.promise(record.producer) == Promise::Once
                 && let Some(before) = first.insert(record, offset)
             {
-                duplicates.push(format!(
-                    "{record} is in {partition} at {before} and at {offset}"
-                ));
+                let detail = format!("{record} is in {partition} at {before} and at {offset}");
+                let place = |offset| history.place(partition, offset);
+                duplicates.push(
+                    Finding::new(detail)
+                        .promised(place(*before))
+                        .seen(place(*offset)),
+                );
             }
         }
     }

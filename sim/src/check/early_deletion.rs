@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use super::History;
+use super::{Finding, History};
 use crate::event::Work;
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str =
+    "Where retention goes by time alone, nothing younger than that is deleted.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     if history.work.contains(&&Work::ClocksWrong) {
         return Vec::new();
     }
@@ -35,7 +39,7 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
         }
     }
     let mut early = Vec::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         let Work::Acknowledged {
             record,
             partition,
@@ -58,10 +62,10 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
             continue;
         };
         if (asked..start).contains(offset) && *now < time + ms {
-            early.push(format!(
+            early.push(Finding::new(format!(
                 "{record} at {offset} of {partition} was deleted {} ms after its time; it was to be kept for {ms} ms",
                 now - time
-            ));
+            )).seen(at));
         }
     }
     early

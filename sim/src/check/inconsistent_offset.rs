@@ -3,13 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use super::History;
+use super::{Finding, History};
 use crate::event::Work;
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str =
+    "An offset of a partition stands for one record, whoever reads it and whenever.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut first = BTreeMap::new();
     let mut inconsistent = Vec::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         let (Work::Read {
             partition,
             offset,
@@ -25,11 +29,11 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
         else {
             continue;
         };
-        let before = *first.entry((partition, offset)).or_insert(contents);
+        let (before, promised) = *first.entry((partition, offset)).or_insert((contents, at));
         if before != contents {
-            inconsistent.push(format!(
-                "{partition} at {offset} was read as {before} and later as {contents}"
-            ));
+            let detail =
+                format!("{partition} at {offset} was read as {before} and later as {contents}");
+            inconsistent.push(Finding::new(detail).promised(promised).seen(at));
         }
     }
     inconsistent

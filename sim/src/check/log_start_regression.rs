@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::History;
+use super::{Finding, History};
 use crate::event::Work;
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str =
+    "What was deleted never comes back: the start of a log does not go back.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut highest = BTreeMap::new();
     let mut regressions = Vec::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         match work {
             Work::Deleted {
                 partition,
@@ -23,9 +27,12 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
             | Work::AgainStart { partition, offset } => {
                 let before = highest.entry(partition).or_insert(0);
                 if offset < before {
-                    regressions.push(format!(
-                        "{partition} started at {before} and starts at {offset} again"
-                    ));
+                    regressions.push(
+                        Finding::new(format!(
+                            "{partition} started at {before} and starts at {offset} again"
+                        ))
+                        .seen(at),
+                    );
                 }
                 *before = (*offset).max(*before);
             }

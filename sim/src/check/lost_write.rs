@@ -2,13 +2,16 @@
 //! retention or somebody's request deletes it. One acknowledged with acks=1 is there as long as
 //! nothing unsynced was lost.
 
-use super::History;
+use super::{Finding, History};
 use crate::event::{Contents, Promise, Work};
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str = "A record acknowledged with acks=all is in the log at the offset told, until it is deleted as was asked; one with acks=1 is there as long as nothing unsynced was lost.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut lost = Vec::new();
     let unsynced_lost = history.work.contains(&&Work::UnsyncedLost);
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         let Work::Acknowledged {
             record,
             partition,
@@ -37,9 +40,12 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
         if found != Some(wanted) && !may_be_gone {
             let place = offset.map_or(String::new(), |offset| format!(" at {offset}"));
             let found = found.map_or("nothing".to_owned(), |found| found.to_string());
-            lost.push(format!(
+            let detail = format!(
                 "{record} was acknowledged in {partition}{place}; the log has {found} there"
-            ));
+            );
+            let seen = offset.and_then(|offset| history.place(partition, offset));
+            let seen = seen.or_else(|| history.end(partition));
+            lost.push(Finding::new(detail).promised(at).seen(seen));
         }
     }
     lost

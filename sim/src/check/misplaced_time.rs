@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::History;
+use super::{Finding, History};
 use crate::event::{TopicPartition, Work};
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str = "A look-up by time gives the first record at or behind that time.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut times: BTreeMap<&TopicPartition, BTreeMap<i64, i64>> = BTreeMap::new();
     for work in &history.work {
         if let Work::Final {
@@ -23,7 +26,7 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
     }
     let mut misplaced = Vec::new();
     let mut known = BTreeMap::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         match work {
             // What was shown or acknowledged is there for a look-up that comes later.
             Work::Read {
@@ -47,16 +50,19 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                 };
                 let earlier = log.range(..end).find(|(_, there)| *there >= time);
                 if let Some((first, there)) = earlier {
-                    misplaced.push(format!(
-                        "{partition} by time {time} gave {offset}; {first} is of {there}"
-                    ));
+                    misplaced.push(
+                        Finding::new(format!(
+                            "{partition} by time {time} gave {offset}; {first} is of {there}"
+                        ))
+                        .seen(at),
+                    );
                 }
                 if *offset >= 0 {
                     let there = log.get(offset);
                     if timestamp < time || there.is_some_and(|there| there != timestamp) {
-                        misplaced.push(format!(
+                        misplaced.push(Finding::new(format!(
                             "{partition} by time {time} gave {offset} of {timestamp}; there is {there:?}"
-                        ));
+                        )).seen(at));
                     }
                 }
             }

@@ -10,6 +10,7 @@ mod damage;
 mod double_owner;
 mod duplicate_write;
 mod early_deletion;
+mod finding;
 mod inconsistent_offset;
 mod log_start_regression;
 mod lost_write;
@@ -28,6 +29,7 @@ use std::{
     fmt,
 };
 
+pub use self::finding::Finding;
 use crate::event::{Contents, Promise, TopicPartition, Work};
 
 /// An invariant that does not hold, and what shows it.
@@ -35,8 +37,40 @@ use crate::event::{Contents, Promise, TopicPartition, Work};
 pub struct Violation {
     /// The invariant's name.
     pub invariant: &'static str,
-    /// What was promised and what was seen.
+    /// What was seen, and what should have been.
     pub detail: String,
+    /// The place in [`History::work`] of the event that made the promise, where it is one event.
+    pub promised: Option<usize>,
+    /// The place of the event at which it was seen broken, where it is one event.
+    pub seen: Option<usize>,
+}
+
+impl Violation {
+    /// A violation that no single event shows.
+    pub fn new(invariant: &'static str, detail: impl Into<String>) -> Self {
+        Self::found(invariant, Finding::new(detail))
+    }
+
+    fn found(invariant: &'static str, finding: Finding) -> Self {
+        Self {
+            invariant,
+            detail: finding.detail,
+            promised: finding.promised,
+            seen: finding.seen,
+        }
+    }
+
+    /// What is promised, in a sentence.
+    #[must_use]
+    pub fn promise(&self) -> &'static str {
+        let known = INVARIANTS.iter().find(|one| one.name == self.invariant);
+        match (known, self.invariant) {
+            (Some(invariant), _) => invariant.promise,
+            (None, "panic") => "Nothing panics.",
+            (None, "expect") => "What the scenario expects is so.",
+            (None, _) => "The run does what it is asked to do.",
+        }
+    }
 }
 
 impl fmt::Display for Violation {
@@ -60,29 +94,52 @@ pub struct History<'a> {
     retained: BTreeSet<&'a str>,
     /// Below this somebody asked for a partition's records to be deleted.
     deletions: BTreeMap<&'a TopicPartition, i64>,
+    places: BTreeMap<(&'a TopicPartition, i64), usize>,
+    ends: BTreeMap<&'a TopicPartition, usize>,
 }
 
-type Checker = fn(&History<'_>) -> Vec<String>;
+type Checker = fn(&History<'_>) -> Vec<Finding>;
+
+/// Something that must hold.
+#[derive(Debug)]
+pub struct Invariant {
+    /// Its name, a noun for what must not be.
+    pub name: &'static str,
+    /// What is promised, in a sentence.
+    pub promise: &'static str,
+    check: Checker,
+}
+
+/// An invariant from the module of its name.
+macro_rules! invariant {
+    ($name:ident) => {
+        Invariant {
+            name: stringify!($name),
+            promise: $name::PROMISE,
+            check: $name::check,
+        }
+    };
+}
 
 /// Every invariant, by name.
-pub const INVARIANTS: [(&str, Checker); 17] = [
-    ("lost_write", lost_write::check),
-    ("duplicate_write", duplicate_write::check),
-    ("reordered_write", reordered_write::check),
-    ("changed_record", changed_record::check),
-    ("vanished_read", vanished_read::check),
-    ("inconsistent_offset", inconsistent_offset::check),
-    ("skipped_read", skipped_read::check),
-    ("unseen_record", unseen_record::check),
-    ("commit_regression", commit_regression::check),
-    ("stale_commit", stale_commit::check),
-    ("double_owner", double_owner::check),
-    ("unstable_end", unstable_end::check),
-    ("log_start_regression", log_start_regression::check),
-    ("early_deletion", early_deletion::check),
-    ("overdue_deletion", overdue_deletion::check),
-    ("misplaced_time", misplaced_time::check),
-    ("stuck_operation", stuck_operation::check),
+pub const INVARIANTS: [Invariant; 17] = [
+    invariant!(lost_write),
+    invariant!(duplicate_write),
+    invariant!(reordered_write),
+    invariant!(changed_record),
+    invariant!(vanished_read),
+    invariant!(inconsistent_offset),
+    invariant!(skipped_read),
+    invariant!(unseen_record),
+    invariant!(commit_regression),
+    invariant!(stale_commit),
+    invariant!(double_owner),
+    invariant!(unstable_end),
+    invariant!(log_start_regression),
+    invariant!(early_deletion),
+    invariant!(overdue_deletion),
+    invariant!(misplaced_time),
+    invariant!(stuck_operation),
 ];
 
 /// Details of one invariant that are told; a broken run may have thousands.
@@ -93,12 +150,12 @@ impl<'a> History<'a> {
     pub fn new(work: impl IntoIterator<Item = &'a Work>) -> Self {
         let work: Vec<&Work> = work.into_iter().collect();
         let mut logs: BTreeMap<&TopicPartition, BTreeMap<i64, Contents>> = BTreeMap::new();
-        let mut ended = Vec::new();
         let mut starts = BTreeMap::new();
         let mut promises = BTreeMap::new();
         let mut retained = BTreeSet::new();
         let mut deletions: BTreeMap<&TopicPartition, i64> = BTreeMap::new();
-        for event in &work {
+        let (mut places, mut ends) = (BTreeMap::new(), BTreeMap::new());
+        for (at, event) in work.iter().enumerate() {
             match event {
                 Work::ProducerBegan { producer, promise } => {
                     promises.insert(*producer, *promise);
@@ -131,16 +188,19 @@ impl<'a> History<'a> {
                     logs.entry(partition)
                         .or_default()
                         .insert(*offset, *contents);
+                    places.insert((partition, *offset), at);
                 }
-                Work::FinalEnd { partition, .. } => ended.push(partition),
+                Work::FinalEnd { partition, .. } => {
+                    ends.insert(partition, at);
+                }
                 _ => {}
             }
         }
-        for partition in &ended {
+        for partition in ends.keys() {
             logs.entry(partition).or_default();
         }
         // One that was not read to its end proves nothing about what is missing.
-        logs.retain(|partition, _| ended.contains(partition));
+        logs.retain(|partition, _| ends.contains_key(partition));
         Self {
             work,
             logs,
@@ -148,6 +208,8 @@ impl<'a> History<'a> {
             promises,
             retained,
             deletions,
+            places,
+            ends,
         }
     }
 
@@ -176,6 +238,18 @@ impl<'a> History<'a> {
     fn may_start_late(&self, partition: &TopicPartition) -> bool {
         self.is_retained(partition) || self.deletions.contains_key(partition)
     }
+
+    /// The place of the last reading of an offset at the end.
+    #[must_use]
+    pub fn place(&self, partition: &TopicPartition, offset: i64) -> Option<usize> {
+        self.places.get(&(partition, offset)).copied()
+    }
+
+    /// The place at which a partition's end was reached at the end.
+    #[must_use]
+    pub fn end(&self, partition: &TopicPartition) -> Option<usize> {
+        self.ends.get(partition).copied()
+    }
 }
 
 /// Judges a history by every invariant.
@@ -183,23 +257,20 @@ impl<'a> History<'a> {
 pub fn check(history: &History<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     let left = damage::judged(history);
-    for (invariant, checker) in INVARIANTS {
-        let details = match &left {
-            Some(left) if invariant != "changed_record" => checker(left),
-            _ => checker(history),
-        };
-        let more = details.len().saturating_sub(DETAILS_MAX);
-        violations.extend(
-            details
+    for invariant in &INVARIANTS {
+        let findings = match &left {
+            // The places are those of what is left, and mean nothing in the whole.
+            Some(left) if invariant.name != "changed_record" => (invariant.check)(left)
                 .into_iter()
-                .take(DETAILS_MAX)
-                .map(|detail| Violation { invariant, detail }),
-        );
+                .map(|finding| Finding::new(finding.detail))
+                .collect(),
+            _ => (invariant.check)(history),
+        };
+        let more = findings.len().saturating_sub(DETAILS_MAX);
+        let told = findings.into_iter().take(DETAILS_MAX);
+        violations.extend(told.map(|finding| Violation::found(invariant.name, finding)));
         if more > 0 {
-            violations.push(Violation {
-                invariant,
-                detail: format!("and {more} more"),
-            });
+            violations.push(Violation::new(invariant.name, format!("and {more} more")));
         }
     }
     violations
@@ -295,7 +366,7 @@ mod fixture {
     }
 
     pub(super) fn verdict(
-        check: fn(&History<'_>) -> Vec<String>,
+        check: fn(&History<'_>) -> Vec<Finding>,
         before: Vec<Work>,
         log: Vec<Work>,
     ) -> usize {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::History;
+use super::{Finding, History};
 use crate::event::Work;
 
 /// What may be there beside what is to be kept: the segment that the limit falls into, and the one
@@ -12,10 +12,14 @@ const SEGMENTS_MORE: i64 = 2;
 /// The largest segment that scenarios with retention by size have.
 const SEGMENT_BYTES_MAX: i64 = 256 << 10;
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str =
+    "Where retention goes by size, a log that nobody writes to any more shrinks to that size.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut limits = BTreeMap::new();
     let mut overdue = Vec::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         match work {
             Work::Retained { topic, bytes, .. } => {
                 limits.insert(&**topic, *bytes);
@@ -24,9 +28,9 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                 let limit = limits.get(&*partition.topic).copied().flatten();
                 let most = limit.map(|limit| limit + SEGMENTS_MORE * SEGMENT_BYTES_MAX);
                 if let (Some(limit), true) = (limit, most.is_some_and(|most| *bytes > most)) {
-                    overdue.push(format!(
+                    overdue.push(Finding::new(format!(
                         "{partition} has {bytes} bytes long after the last write; {limit} were to be kept"
-                    ));
+                    )).seen(at));
                 }
             }
             _ => {}

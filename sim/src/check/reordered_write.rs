@@ -3,13 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use super::History;
+use super::{Finding, History};
 use crate::event::{Contents, Promise};
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str =
+    "An idempotent producer's records are in a partition in the order in which it sent them.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut reordered = Vec::new();
     for (partition, log) in &history.logs {
-        let mut last = BTreeMap::new();
+        let mut last: BTreeMap<_, (u64, &i64)> = BTreeMap::new();
         for (offset, contents) in log {
             let Contents::Whole(record) = contents else {
                 continue;
@@ -20,9 +24,14 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
             if let Some((before, at)) = last.insert(record.producer, (record.sequence, offset))
                 && before > record.sequence
             {
-                reordered.push(format!(
-                    "{record} is in {partition} at {offset}, behind #{before} at {at}"
-                ));
+                let detail =
+                    format!("{record} is in {partition} at {offset}, behind #{before} at {at}");
+                let place = |offset| history.place(partition, offset);
+                reordered.push(
+                    Finding::new(detail)
+                        .promised(place(*at))
+                        .seen(place(*offset)),
+                );
             }
         }
     }

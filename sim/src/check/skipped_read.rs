@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use super::History;
+use super::{Finding, History};
 use crate::event::Work;
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str =
+    "A reader is handed every record from its position on, in order and once.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut positions = BTreeMap::new();
     let mut skipped = Vec::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         match work {
             Work::Positioned {
                 consumer,
                 partition,
                 offset,
             } => {
-                positions.insert((consumer, partition), *offset);
+                positions.insert((consumer, partition), (*offset, at));
             }
             Work::Read {
                 consumer,
@@ -23,16 +27,19 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                 offset,
                 ..
             } => {
-                let before = positions.insert((consumer, partition), offset + 1);
-                let (Some(before), Some(log)) = (before, history.logs.get(partition)) else {
+                let before = positions.insert((consumer, partition), (offset + 1, at));
+                let (Some((before, positioned)), Some(log)) = (before, history.logs.get(partition))
+                else {
                     continue;
                 };
                 let next = log.range(before..).next().map(|(next, _)| *next);
                 // A record that is not there any more is another checker's.
                 if next != Some(*offset) && (log.contains_key(offset) || *offset < before) {
-                    skipped.push(format!(
-                        "consumer {consumer} was at {before} in {partition} and read {offset}; the log has {next:?} there"
-                    ));
+                    let next = next.map_or("nothing".to_owned(), |next| next.to_string());
+                    let detail = format!(
+                        "consumer {consumer} was at {before} in {partition} and read {offset}; the next in the log is {next}"
+                    );
+                    skipped.push(Finding::new(detail).promised(positioned).seen(at));
                 }
             }
             _ => {}

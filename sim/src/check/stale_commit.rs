@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::History;
+use super::{Finding, History};
 use crate::event::Work;
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str =
+    "Once a partition has a new owner, what the old one sends is not accepted.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut owners = BTreeMap::new();
     let mut late = BTreeMap::new();
     let mut told = BTreeSet::new();
     let mut stale = Vec::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         match work {
             Work::Assigned {
                 group,
@@ -20,10 +24,11 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
             } => {
                 for partition in partitions {
                     // Who was stalled may tell of an earlier generation later.
-                    let owner = owners
-                        .entry((group, partition))
-                        .or_insert((*generation, consumer));
-                    *owner = (*owner).max((*generation, consumer));
+                    let owner =
+                        owners
+                            .entry((group, partition))
+                            .or_insert((*generation, consumer, at));
+                    *owner = (*owner).max((*generation, consumer, at));
                 }
             }
             Work::CommitSent {
@@ -33,17 +38,18 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                 partition,
                 offset,
             } => {
-                if let Some((_, owner)) = owners.get(&(group, partition))
+                if let Some((_, owner, since)) = owners.get(&(group, partition))
                     && *owner != consumer
                 {
-                    late.insert(commit, (consumer, partition, offset, *owner));
+                    late.insert(commit, (consumer, partition, offset, *owner, *since));
                 }
             }
             Work::CommitAcknowledged { commit } if told.insert(commit) => {
-                if let Some((consumer, partition, offset, owner)) = late.get(commit) {
-                    stale.push(format!(
+                if let Some((consumer, partition, offset, owner, since)) = late.get(commit) {
+                    let detail = format!(
                         "consumer {consumer} was told that {partition} is committed at {offset}, which consumer {owner} held before it sent that"
-                    ));
+                    );
+                    stale.push(Finding::new(detail).promised(*since).seen(at));
                 }
             }
             _ => {}

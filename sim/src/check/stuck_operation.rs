@@ -1,14 +1,19 @@
 //! No stuck operation: when the faults are over, everything outstanding ends in its time.
 
-use super::History;
+use super::{Finding, History};
 use crate::event::Work;
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str =
+    "When the faults are over, everything outstanding ends in its time.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     history
         .work
         .iter()
-        .filter_map(|work| match work {
-            Work::Stuck(what) => Some(what.clone()),
+        .enumerate()
+        .filter_map(|(at, work)| match work {
+            Work::Stuck(what) => Some(Finding::new(what.clone()).seen(at)),
             _ => None,
         })
         .collect()

@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::History;
+use super::{Finding, History};
 use crate::event::Work;
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str = "What is in the log at the end was handed to some member of every group that had the time to read it.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut members: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     let mut subscribed: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
@@ -44,9 +47,10 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                     .any(|(_, _, consumer)| members.contains(consumer))
             };
             for (offset, contents) in log.iter().filter(|(offset, _)| !was_seen(*offset)) {
-                unseen.push(format!(
+                let detail = format!(
                     "no member of {group} was handed {contents}, which is in {partition} at {offset}"
-                ));
+                );
+                unseen.push(Finding::new(detail).seen(history.place(partition, *offset)));
             }
         }
     }

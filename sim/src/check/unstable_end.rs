@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::History;
-use crate::event::Work;
+use super::{Finding, History};
+use crate::event::{Contents, Work};
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str = "What was read with nothing under way is there, and nothing else, after one more loss of power.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut again: BTreeMap<_, BTreeMap<i64, _>> = BTreeMap::new();
-    let mut ended = BTreeSet::new();
+    let mut ended = BTreeMap::new();
     let mut starts = BTreeMap::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         match work {
             Work::Again {
                 partition,
@@ -20,24 +23,21 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
                 again
                     .entry(partition)
                     .or_default()
-                    .insert(*offset, *contents);
+                    .insert(*offset, (*contents, at));
             }
             Work::AgainStart { partition, offset } => {
                 starts.insert(partition, *offset);
             }
             Work::AgainEnd { partition, .. } => {
                 again.entry(partition).or_default();
-                ended.insert(partition);
+                ended.insert(partition, at);
             }
             _ => {}
         }
     }
     let mut unstable = Vec::new();
-    for (partition, now) in again
-        .iter()
-        .filter(|(partition, _)| ended.contains(*partition))
-    {
-        let Some(before) = history.logs.get(partition) else {
+    for (partition, now) in &again {
+        let (Some(end), Some(before)) = (ended.get(partition), history.logs.get(partition)) else {
             continue;
         };
         let start = match history.is_retained(partition) {
@@ -46,10 +46,18 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
         };
         for offset in before.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
             let (before, now) = (before.get(offset), now.get(offset));
+            let seen = now.map_or(*end, |(_, at)| *at);
+            let now = now.map(|(contents, _)| contents);
             if before != now && *offset >= start {
-                unstable.push(format!(
-                    "{partition} at {offset} was {before:?} and is {now:?} after the last loss of power"
-                ));
+                let words = |contents: Option<&Contents>| {
+                    contents.map_or("nothing".to_owned(), ToString::to_string)
+                };
+                let (before, now) = (words(before), words(now));
+                let detail = format!(
+                    "{partition} at {offset} was {before} and is {now} after the last loss of power"
+                );
+                let promised = history.place(partition, *offset);
+                unstable.push(Finding::new(detail).promised(promised).seen(seen));
             }
         }
     }

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use super::History;
+use super::{Finding, History};
 use crate::event::Work;
 
-pub(super) fn check(history: &History<'_>) -> Vec<String> {
+/// What is promised.
+pub(super) const PROMISE: &str = "What a consumer was shown stays in the log.";
+
+pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
     let mut told = BTreeSet::new();
     let mut vanished = Vec::new();
-    for work in &history.work {
+    for (at, work) in history.work.iter().enumerate() {
         let Work::Read {
             partition,
             offset,
@@ -26,9 +29,12 @@ pub(super) fn check(history: &History<'_>) -> Vec<String> {
             continue;
         }
         if told.insert((partition, offset)) {
-            vanished.push(format!(
-                "{contents} was read in {partition} at {offset}; it is gone"
-            ));
+            let detail = format!("{contents} was read in {partition} at {offset}; it is gone");
+            vanished.push(
+                Finding::new(detail)
+                    .promised(at)
+                    .seen(history.end(partition)),
+            );
         }
     }
     vanished

@@ -1,13 +1,13 @@
-//! `replay`: a run once more, with every event as text.
+//! `replay`: a run once more, with every event as text, or as a picture.
 
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Done, Status, report,
+    Done, Misuse, Status, report,
     source::{Source, Story},
     twice,
 };
-use crate::run;
+use crate::{picture::PictureOptions, run};
 
 /// What to replay, and how to show it.
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,8 @@ pub(super) struct Arguments {
     /// Runs it in two processes instead, and names the first event that differs.
     #[arg(long)]
     twice: bool,
+    #[command(flatten)]
+    picture: PictureOptions,
 }
 
 pub(super) fn replay(arguments: &Arguments) -> Done {
@@ -29,19 +31,19 @@ pub(super) fn replay(arguments: &Arguments) -> Done {
         println!("# seed {} draws this scenario", story.seed);
         println!("{}", story.scenario.to_toml());
     }
-    Ok(Status::passed(told(&story)))
+    told(&story, &arguments.picture).map(Status::passed)
 }
 
-fn told(story: &Story) -> bool {
+fn told(story: &Story, picture: &PictureOptions) -> Result<bool, Misuse> {
     let outcome = run::run(&story.scenario, story.seed, true);
-    for line in &outcome.timeline {
-        println!("{line}");
-    }
+    let again = format!("cargo sim replay {}", story.words);
+    let lines = picture.lines(&outcome, &again).map_err(Misuse)?;
+    lines.iter().for_each(|line| println!("{line}"));
     let passed = report::print(&outcome);
     if !passed {
         println!("the smallest that fails: cargo sim shrink {}", story.words);
     }
-    passed
+    Ok(passed)
 }
 
 /// The broker's own words go beside the timeline: RUST_LOG says which.

@@ -10,7 +10,10 @@ use bytes::{Bytes, BytesMut};
 use ottla_io::File;
 
 use super::{Cost, SimDisk, not_writable, of_kind};
-use crate::{event::What, hash::digest};
+use crate::{
+    event::{Aside, What},
+    hash::digest,
+};
 
 /// An open file; clones share it.
 #[derive(Clone, Debug)]
@@ -80,12 +83,17 @@ impl SimFile {
                     true => state.fail_write(inode, at, bytes),
                     false => state.write(inode, at, bytes),
                 };
-                let recorded = &recorded[..written];
+                let recorded = recorded.slice(..written);
+                self.disk().aside(|| Aside::Written {
+                    inode,
+                    at,
+                    bytes: recorded.clone(),
+                });
                 self.disk().record(What::DiskWrite {
                     inode,
                     at,
                     len: written as u64,
-                    digest: digest(&[recorded]),
+                    digest: digest(&[&recorded]),
                 });
                 result
             })

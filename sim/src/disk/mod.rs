@@ -17,6 +17,7 @@ mod faults;
 mod file;
 mod names;
 mod state;
+mod survival;
 
 use std::{
     io::{Error, ErrorKind, Result},
@@ -36,7 +37,7 @@ pub use self::{
 };
 use crate::{
     clock::SimClock,
-    event::{NodeId, Recorder, What, Work},
+    event::{Aside, NodeId, Recorder, What, Work},
     process::Process,
     random::SimRandom,
 };
@@ -81,7 +82,16 @@ impl DiskDevice {
 
     /// The node lost power: what was not synced is kept, lost or torn, as the seed says.
     pub fn power_lost(&self) -> Losses {
-        self.lock().power_lost()
+        let keeps_all = self.recorder.lock().keeps_all();
+        let mut state = self.lock();
+        let unsynced = match keeps_all {
+            true => state.unsynced_writes(),
+            false => Vec::new(),
+        };
+        let losses = state.power_lost();
+        self.recorder
+            .aside(self.node, || Aside::Survival(state.survival(&unsynced)));
+        losses
     }
 
     /// Sets the faults that the disk shows from now on.
@@ -224,6 +234,10 @@ impl SimDisk {
         self.device.recorder.record(self.device.node, what);
     }
 
+    fn aside(&self, make: impl FnOnce() -> Aside) {
+        self.device.recorder.aside(self.device.node, make);
+    }
+
     fn record_name(&self, operation: &'static str, path: &Path) {
         self.record(What::DiskName {
             operation,
@@ -241,6 +255,10 @@ impl Disk for SimDisk {
             .perform("open", Cost::Memory, |state| {
                 let inode = state.open(path, mode)?;
                 self.record_name("open", path);
+                self.aside(|| Aside::Opened {
+                    inode,
+                    path: path.display().to_string(),
+                });
                 Ok(inode)
             })
             .await?;
