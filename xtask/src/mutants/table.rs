@@ -21,9 +21,18 @@ const HEAD: &str = "\
 # Mutants
 
 Bugs planted in the broker and its client, one at a time, and what the simulator made of each. This
-page is made by `cargo xtask mutants --write`; the mutants are the files of `mutants/`. A seed is one
-of `cargo sim fuzz`, unless it names a scenario; the seconds are of two cores, without the build. An
-invariant in brackets is not the one that the mutant's file names, but it caught it.
+page is made by `cargo xtask mutants --write`, which tries the files of `mutants/`; `--dir` takes a
+folder from anywhere, names choose among them, `--list` says what they are. A mutant that survives is
+a hole in the checks or in the workloads.
+
+A file holds, in TOML: `says` (the bug, in one sentence), `file` (from the root of the tree), `find`
+(a piece of its text that is there once) and `replace`, `invariant` (the name of what should catch it,
+or a list of which one should), and if wanted `scenario` (a file that should fail, run first with seed
+1) and `seeds` (the budget, 200). Text of several lines stands between `'''`.
+
+A seed is one of `cargo sim fuzz`, or that of the scenario which is named; the seconds are without
+the build. What stands in brackets is not among the invariants that the mutant's file names, but
+failed.
 
 ";
 
