@@ -33,6 +33,7 @@ and shrinks the failure. Fails if one survives, does not apply or does not build
   --seeds N      fuzzes each with so many seeds at most, whatever its file says (200)
   --jobs N       seeds at a time (all cores)
   --no-shrink    does not shrink what was found
+  --keep         leaves each one's simulator as target/mutants/kept/NAME, to look into it
   --write        keeps the table in docs/mutants.md; rows of mutants that are not run stay
 ";
 
@@ -127,6 +128,7 @@ fn parse(arguments: &[String]) -> Result<Options, Failure> {
             "--list" => options.list = true,
             "--write" => options.write = true,
             "--no-shrink" => options.fuzz.no_shrink = true,
+            "--keep" => options.fuzz.keep = true,
             "--seeds" => options.fuzz.seeds = Some(value().and_then(number)?),
             "--jobs" => options.fuzz.jobs = Some(value().and_then(number)?),
             name if !name.starts_with('-') => options.names.push(name.to_owned()),

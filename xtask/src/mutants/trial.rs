@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Instant,
@@ -20,6 +20,8 @@ pub(super) struct Fuzz {
     pub(super) jobs: Option<u64>,
     /// Leaves what was found as it is.
     pub(super) no_shrink: bool,
+    /// Leaves the mutants' simulators.
+    pub(super) keep: bool,
 }
 
 /// What became of a mutant.
@@ -88,7 +90,12 @@ impl fmt::Display for Verdict {
 pub(super) fn try_one(tree: &Tree, mutant: &Mutant, fuzz: &Fuzz) -> Result<Verdict, Failure> {
     let tried = tree.with(mutant, || match build(tree)? {
         Err(why) => Ok(Verdict::NotBuilt(why)),
-        Ok(simulator) => look(tree, &simulator, mutant, fuzz),
+        Ok(simulator) => {
+            if fuzz.keep {
+                keep(tree, &simulator, mutant)?;
+            }
+            look(tree, &simulator, mutant, fuzz)
+        }
     })?;
     tried.unwrap_or_else(|why| Ok(Verdict::NotApplied(why)))
 }
@@ -107,6 +114,15 @@ fn build(tree: &Tree) -> Result<Result<PathBuf, String>, Failure> {
     let first = lines.next().unwrap_or("cargo build failed").to_owned();
     let place = lines.next().unwrap_or_default().trim();
     Ok(Err(format!("{first} {place}")))
+}
+
+/// Leaves a simulator where it is not built over.
+fn keep(tree: &Tree, simulator: &Path, mutant: &Mutant) -> Result<(), Failure> {
+    let place = tree.root().with_file_name("kept");
+    fs::create_dir_all(&place)
+        .and_then(|()| fs::copy(simulator, place.join(&mutant.name)))
+        .map(drop)
+        .map_err(|error| Failure::Start(place.display().to_string(), error))
 }
 
 /// Runs its scenario, then seeds.
@@ -163,7 +179,7 @@ fn shrink(
         return Ok(None);
     }
     let place = tree.target().join("shrunk");
-    std::fs::create_dir_all(&place)
+    fs::create_dir_all(&place)
         .map_err(|error| Failure::Start(place.display().to_string(), error))?;
     let mut shrinking = command(tree, simulator);
     shrinking.arg("shrink").args(scenario);
