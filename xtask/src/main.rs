@@ -8,6 +8,7 @@ use std::{env, process::ExitCode};
 mod bench;
 mod check;
 mod interop;
+mod mutants;
 mod process;
 mod sim;
 mod test;
@@ -22,6 +23,8 @@ usage: cargo xtask COMMAND
   bench     Ottla and Apache Kafka side by side (--pairs N)
   check     formatting, clippy and docs, warnings denied
   interop   a release build driven by real clients and Apache Kafka's tools
+  mutants   planted bugs, one at a time: which check finds each, and how soon
+            [--dir DIR] [--list] [--seeds N] [--write] [NAME...]
   tidy      what neither the compiler nor clippy can hold
   sim ...   the simulator: the same as `cargo sim ...`
 ";
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         "bench" => bench::bench(&rest),
         "check" => check::run(),
         "interop" => interop::interop(&rest),
+        "mutants" => mutants::run(&rest),
         "tidy" => tidy::run(),
         "sim" => sim::run(&rest),
         _ => Err(process::Failure::Usage(USAGE)),

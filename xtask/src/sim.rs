@@ -11,8 +11,8 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    path::PathBuf,
-    process::{self, Command, Stdio},
+    path::{Path, PathBuf},
+    process::{self, Child, Command, Output, Stdio},
 };
 
 use crate::process::{self as programs, Failure, root};
@@ -56,20 +56,29 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 
 /// Builds the simulator and gives the path of its executable.
 pub(crate) fn build() -> Result<PathBuf, Failure> {
-    let mut cargo = cargo("build");
+    let output = build_command(&root(), &root().join("target").join("sim"))
+        .spawn()
+        .and_then(Child::wait_with_output)
+        .map_err(|error| Failure::Start("cargo build".into(), error))?;
+    if !output.status.success() {
+        return Err(Failure::Status("cargo build".into(), output.status.code()));
+    }
+    executable(&output)
+}
+
+/// What builds the simulator of the tree at `root` into `target`: its standard output is for
+/// [`executable`].
+pub(crate) fn build_command(root: &Path, target: &Path) -> Command {
+    let mut cargo = cargo_of("build", root, target);
     cargo
         .args(["--quiet", "--package", "ottla-sim", "--bin", "ottla-sim"])
         .arg("--message-format=json-render-diagnostics")
         .stdout(Stdio::piped());
-    let start = |error| Failure::Start("cargo build".into(), error);
-    let output = cargo
-        .spawn()
-        .map_err(start)?
-        .wait_with_output()
-        .map_err(start)?;
-    if !output.status.success() {
-        return Err(Failure::Status("cargo build".into(), output.status.code()));
-    }
+    cargo
+}
+
+/// The path of the executable that a build made.
+pub(crate) fn executable(output: &Output) -> Result<PathBuf, Failure> {
     // The executable is taken from cargo's own messages, so that a build.target set by the user
     // (which adds a folder) does not matter.
     String::from_utf8_lossy(&output.stdout)
@@ -83,6 +92,11 @@ pub(crate) fn build() -> Result<PathBuf, Failure> {
 
 /// A cargo command that builds with madsim's cfg into the simulator's own target directory.
 pub(crate) fn cargo(command: &str) -> Command {
+    cargo_of(command, &root(), &root().join("target").join("sim"))
+}
+
+/// The same for the tree at `root`, into `target`.
+fn cargo_of(command: &str, root: &Path, target: &Path) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .arg(command)
@@ -93,9 +107,9 @@ pub(crate) fn cargo(command: &str) -> Command {
             "ottla-sim/world",
             "--manifest-path",
         ])
-        .arg(root().join("Cargo.toml"))
+        .arg(root.join("Cargo.toml"))
         .arg("--target-dir")
-        .arg(root().join("target").join("sim"));
+        .arg(target);
     let (name, flags) = rustflags(
         env::var_os("CARGO_ENCODED_RUSTFLAGS"),
         env::var_os("RUSTFLAGS"),
