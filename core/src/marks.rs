@@ -56,12 +56,11 @@ macro_rules! marks {
 }
 
 marks! {
+    WRITTEN_AGAIN: "recovery writes once more what no sync is known to have covered",
     TORN_TAIL_CUT: "recovery cuts a torn end off a log",
     TORN_BASE_OFFSET_CUT: "recovery cuts a batch of which the base offset alone was torn",
-    LATER_SEGMENTS_CUT: "recovery cuts in a segment that is not the last",
     INDEX_REBUILT: "recovery builds a segment's indexes anew",
     RECOVERY_ANCHORED: "recovery begins within a segment, at a snapshot below the recovery point",
-    ANCHOR_REFUSED: "recovery finds an index that does not hold, and reads the whole segment",
     PRODUCER_SNAPSHOT_BROKEN: "recovery passes over a snapshot of producers that is torn",
     DUPLICATE_RECOGNISED: "a producer's batch is recognised as one that was written",
     DUPLICATE_AFTER_RESTART: "the batch that a producer repeats was written before the broker's last start",

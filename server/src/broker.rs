@@ -102,7 +102,10 @@ impl<I: Io> Broker<I> {
         let groups = Groups::new(io.clone(), storage.clone(), settings.groups.clone());
         let followed_by = groups.clone();
         metadata.follow(move |image, delta| followed_by.publish(image, delta));
-        let fetch_sessions = FetchSessions::new(settings.fetch_session_slots);
+        let fetch_sessions = FetchSessions::new(
+            settings.fetch_session_slots,
+            settings.fetch_session_idle_min,
+        );
         let broker = Arc::new(Self {
             io,
             settings,

@@ -20,6 +20,9 @@ use crate::{
 /// poll (half a second), shorter than what a service manager waits for (ten seconds and more).
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a session must be idle before any other may take its place: Kafka's value.
+const FETCH_SESSION_IDLE_MIN: Duration = Duration::from_secs(120);
+
 /// What a broker is told when it starts.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
@@ -35,6 +38,9 @@ pub struct BrokerSettings {
     pub groups: GroupSettings,
     /// `max.incremental.fetch.session.cache.slots`.
     pub fetch_session_slots: usize,
+    /// How long a fetch session must be idle before another may take its place. Kafka has no key for
+    /// it.
+    pub fetch_session_idle_min: Duration,
     /// `fetch.max.bytes`: what one answer to a fetch may hold.
     pub fetch_max_bytes: usize,
     /// The loggers of this process, for who wants to see or change their levels.
@@ -58,6 +64,7 @@ impl BrokerSettings {
             metadata: MetadataSettings::new(config),
             groups: GroupSettings::from_layers(config.node_id, &layers),
             fetch_session_slots: config.get_usize("max.incremental.fetch.session.cache.slots"),
+            fetch_session_idle_min: FETCH_SESSION_IDLE_MIN,
             fetch_max_bytes: config.get_usize("fetch.max.bytes"),
             loggers: Loggers::default(),
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use ottla::{
@@ -52,6 +53,15 @@ pub fn check_settings(config: &BTreeMap<String, String>) -> Result<(), String> {
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// A fetch session yields to another after this: a run is too short for Kafka's two minutes.
+const FETCH_SESSION_IDLE_MIN: Duration = Duration::from_secs(1);
+
+fn in_a_hurry(config: &BrokerConfig) -> BrokerSettings {
+    let mut settings = BrokerSettings::new(config);
+    settings.fetch_session_idle_min = FETCH_SESSION_IDLE_MIN;
+    settings
 }
 
 /// A node that runs the broker.
@@ -110,7 +120,7 @@ impl Server {
             "broker",
             Box::pin(async move {
                 let outcome = match BrokerConfig::single_node(&this.settings()) {
-                    Ok(config) => Broker::start(world_io, BrokerSettings::new(&config))
+                    Ok(config) => Broker::start(world_io, in_a_hurry(&config))
                         .await
                         .map_err(|error| error.to_string()),
                     Err(error) => Err(error.to_string()),

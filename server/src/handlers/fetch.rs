@@ -50,9 +50,6 @@ const TOPIC_IDS: i16 = 13;
 /// From this version on clients know zstd.
 const ZSTD: i16 = 10;
 
-/// How long a session must be idle before any other may take its place: Kafka's value.
-const SESSION_IDLE_MIN: Duration = Duration::from_secs(120);
-
 /// How long a request waits for memory for its answer at least, whatever its `max_wait_ms`.
 const ROOM_PATIENCE_MIN: Duration = Duration::from_secs(1);
 
@@ -70,8 +67,8 @@ pub struct FetchSessions(Mutex<Sessions<Key>>);
 impl FetchSessions {
     /// At most `slots` of them: `max.incremental.fetch.session.cache.slots`.
     #[must_use]
-    pub fn new(slots: usize) -> Self {
-        Self(Mutex::new(Sessions::new(slots, SESSION_IDLE_MIN)))
+    pub fn new(slots: usize, idle_min: Duration) -> Self {
+        Self(Mutex::new(Sessions::new(slots, idle_min)))
     }
 
     /// How many there are, and how many partitions they hold together.

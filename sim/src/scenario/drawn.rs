@@ -116,6 +116,9 @@ fn drawn_topic_config(random: &mut SimRandom) -> BTreeMap<String, String> {
     if random.chance(1, 2) {
         set("index.interval.bytes", &random.pick(&[64, 512, 4096]));
     }
+    if random.chance(1, 6) {
+        set("segment.index.bytes", &random.within(48..=400));
+    }
     if random.chance(1, 4) {
         set("segment.ms", &random.within(300..=4000));
     }

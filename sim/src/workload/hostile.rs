@@ -84,7 +84,7 @@ pub async fn attack(
                 held.push(stream);
             }
         }
-        if held.len() > HELD_MAX || random.chance(1, 10) {
+        if held.len() > HELD_MAX || random.chance(1, 40) {
             held.clear();
         }
         io.sleep(random.micros(1_000..=400_000)).await;

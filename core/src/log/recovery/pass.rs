@@ -158,7 +158,6 @@ impl Recovery {
             if let Some(anchor) = found.anchor
                 && !holds(anchor, &scanned, pass.any, scan.next_offset)
             {
-                marks::ANCHOR_REFUSED.reach();
                 // It is read whole, and the producers with it.
                 found.anchor = None;
                 self.phase = Phase::Snapshots;
@@ -296,9 +295,6 @@ impl Recovery {
         }
         let file = FileName::Log(segment);
         let later = self.segments.split_off(pass.at + 1);
-        if !later.is_empty() {
-            marks::LATER_SEGMENTS_CUT.reach();
-        }
         let bytes = self.directory.len(file).unwrap_or(position) - position;
         let bytes = bytes + later.iter().map(|found| found.segment.size).sum::<u64>();
         let gone = later

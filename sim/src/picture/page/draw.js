@@ -62,7 +62,7 @@ function drawRow(pen, lane, row, index) {
     const end = timeAt(x + 1);
     let next = at + 1;
     if (next < times.length && times[next] < end) next = lowerBound(times, end, next);
-    const height = Math.min(ROW - 1, (strong ? 8 : 4) + Math.log2(next - at) * 1.4);
+    const height = Math.min(ROW - 1, (strong ? 8 : 5.5) + Math.log2(next - at) * 1.2);
     pen.fillRect(x - 0.5, y - height / 2, strong ? 3 : 2, height);
     at = Math.max(next, at + 1);
   }

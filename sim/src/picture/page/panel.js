@@ -19,7 +19,7 @@ function writeHeader() {
   const number = (value) => value.toLocaleString('en');
   const faults = Object.entries(run.faults).map(([kind, count]) => `${count} ${kind}`).join(', ');
   document.getElementById('facts').textContent =
-    `${number(run.events)} events in ${seconds(run.end, 1)} of virtual time; `
+    `${number(run.events)} events in ${seconds(run.end, run.end < 1e9 ? 3 : 1)} of virtual time; `
     + `${number(run.acknowledged)} records acknowledged, ${number(run.read)} read; `
     + `faults: ${faults || 'none'}; hash ${run.hash}`;
 }
@@ -77,7 +77,11 @@ function writeViolations() {
   if (count === 0) {
     place.append(element('p', { class: 'calm' }, 'Every invariant held: nothing that was promised was broken.'));
   }
+  const list = element('div', { class: 'list' });
+  place.append(list);
   run.violations.forEach((one, index) => {
+    // Of many only the one that is looked at is told in full.
+    const short = count > 2 && index !== state.violation;
     const buttons = [];
     if (one.seenAt !== null || one.promisedAt !== null) {
       buttons.push(element('button', { type: 'button', class: 'jump', click: () => jump(index) }, 'show where'));
@@ -85,11 +89,11 @@ function writeViolations() {
     if (one.record) {
       buttons.push(element('button', { type: 'button', click: () => follow(one.record) }, `follow ${one.record}`));
     }
-    place.append(element('div', { class: index === state.violation ? 'violation current' : 'violation' },
+    const seen = element('p', {}, element('b', {}, 'Seen: '), one.seen);
+    const promised = element('p', {}, element('b', {}, 'Promised: '), one.promise);
+    list.append(element('div', { class: index === state.violation ? 'violation current' : 'violation' },
       element('h3', {}, `${index + 1}. ${one.invariant.replaceAll('_', ' ')}`),
-      element('p', {}, element('b', {}, 'Promised: '), one.promise),
-      element('p', {}, element('b', {}, 'Seen: '), one.seen),
-      ...moments(one), ...buttons));
+      ...(short ? [seen, ...buttons.slice(0, 1)] : [promised, seen, ...moments(one), ...buttons])));
   });
 }
 
