@@ -169,6 +169,22 @@ fn a_torn_tail_is_cut_once_with_one_report() {
 }
 
 #[test]
+fn what_a_failed_sync_left_in_the_page_cache_alone_is_durable_once_it_is_recovered() {
+    for batches in [1, 3, 9] {
+        let mut fixture = filled(5);
+        let durable = fixture.log.log_end();
+        append(&mut fixture, batches);
+        let end = fixture.log.log_end();
+        fixture.disk.fail_syncs();
+        assert!(reopen(&mut fixture, durable, false).cut.is_none());
+        assert_eq!(fixture.log.log_end(), end);
+        fixture.disk.lose_power(|_| 0);
+        assert!(reopen(&mut fixture, end, false).cut.is_none());
+        assert_eq!(fixture.log.log_end(), end);
+    }
+}
+
+#[test]
 fn a_batch_above_the_recovery_point_of_which_only_the_base_offset_is_torn_is_cut() {
     let mut fixture = filled(9);
     let durable = fixture.log.log_end();
