@@ -49,13 +49,17 @@ impl Identity {
     }
 }
 
+/// Where to cut a log that was never opened: what it has is what it has.
+pub(super) const NOTHING_IS_CUT: i64 = i64::MAX;
+
 /// What the mutex guards.
 pub(super) struct State {
     /// None while the partition cannot be used: damaged, or being opened anew.
     pub(super) machine: Option<Partition>,
     /// Asked for and not begun.
     pub(super) effects: VecDeque<(EffectId, Effect)>,
-    /// The machine gave its files up and wants to be opened anew, its log cut to end here.
+    /// The machine gave its files up and wants to be opened anew, its log cut to end here; or there is
+    /// none yet because the disk failed ([`NOTHING_IS_CUT`]).
     pub(super) reopen: Option<i64>,
     /// No more inputs are taken and the task ends.
     pub(super) ended: bool,

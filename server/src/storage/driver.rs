@@ -11,7 +11,7 @@ use ottla_core::{
 use ottla_io::Io;
 
 use super::{
-    cell::Cell,
+    cell::{Cell, NOTHING_IS_CUT},
     lanes::{Done, Lanes},
     recovery,
 };
@@ -133,28 +133,17 @@ fn sync_failed<I: Io>(cell: &Arc<Cell<I>>, through: EffectId, error: &io::Error)
 /// Opens a partition anew after its files could not be trusted any more, its log cut to end at
 /// `cut_to`. False if it failed.
 async fn reopen_cell<I: Io>(cell: &Arc<Cell<I>>, cut_to: i64) -> bool {
-    let (recovery_point, high_watermark, log_start, config) = {
-        let state = cell.state();
-        let Some(machine) = &state.machine else {
-            return false;
+    let (known, config, opened) = {
+        let mut state = cell.state();
+        let known = recovery::Known {
+            cut_to: (cut_to < NOTHING_IS_CUT).then_some(cut_to),
+            ..state.known()
         };
-        let offsets = machine.offsets();
-        (
-            machine.recovery_point(),
-            offsets.high_watermark,
-            offsets.log_start,
-            state.config.clone(),
-        )
+        (known, state.config.clone(), state.machine.is_some())
     };
     let flush = config.flush;
+    let recovery_point = known.recovery_point;
     cell.place.files.forget_all(cell.place.number);
-    let known = recovery::Known {
-        recovery_point,
-        high_watermark,
-        log_start,
-        cut_to: Some(cut_to),
-        clean: false,
-    };
     match recovery::open(&cell.place, &cell.name, cell.node_id, config, known).await {
         Ok(machine) => {
             let mut state = cell.state();
@@ -175,9 +164,15 @@ async fn reopen_cell<I: Io>(cell: &Arc<Cell<I>>, cut_to: i64) -> bool {
         }
         Err(error) => {
             tracing::error!(partition = %cell.name, %error, "the partition cannot be opened anew");
-            if matches!(error, recovery::RecoverError::Sync(_)) && flush == FlushPolicy::Synced {
+            let mut state = cell.state();
+            if !opened {
+                // What was durable before this process is not known. It writes anew what it finds, so that
+                // the next attempt's sync does prove something; damage does not pass.
+                state.reopen = state.reopen.filter(|_| error.may_pass());
+            } else if matches!(error, recovery::RecoverError::Sync(_))
+                && flush == FlushPolicy::Synced
+            {
                 // The next attempt's sync would prove nothing: what was not synced before is lost.
-                let mut state = cell.state();
                 state.reopen = state.reopen.map(|at| at.min(recovery_point));
             }
             false

@@ -14,7 +14,7 @@ use ottla_io::{Disk, Io};
 
 use super::{
     OpenError, Shared, Storage, StorageSettings,
-    cell::{Cell, Identity},
+    cell::{Cell, Identity, NOTHING_IS_CUT},
     checkpoints::Checkpoints,
     directory::{Directory, Survey, check_surveys},
     files::OpenFiles,
@@ -31,7 +31,7 @@ struct Found {
 impl<I: Io> Storage<I> {
     /// Locks and loads the log directories and recovers their partitions. No partition has a leader
     /// yet: [`Storage::set_leader`] says so once the metadata is known. A partition that cannot be
-    /// recovered is there, offline; the others work.
+    /// recovered is there, offline, and tried again if the disk alone failed; the others work.
     pub async fn open(io: I, settings: StorageSettings) -> Result<Self, OpenError> {
         let directories = open_directories(&io, &settings).await?;
         let cluster_id = directories
@@ -185,6 +185,7 @@ impl<I: Io> Shared<I> {
                 let topic = recovery::identity(&place).await;
                 let machine =
                     recovery::open(&place, &found.name, node_id, config.clone(), known).await;
+                let mut again = false;
                 let machine = match machine {
                     Ok(_) if topic == Identity::Unreadable => {
                         tracing::error!(
@@ -195,17 +196,24 @@ impl<I: Io> Shared<I> {
                     }
                     Ok(machine) => Some(machine),
                     Err(error) => {
+                        again = error.may_pass() && topic != Identity::Unreadable;
+                        let then = if again {
+                            "is tried again"
+                        } else {
+                            "stays offline"
+                        };
                         tracing::error!(
                             partition = %found.name, folder = %place.folder.display(), %error,
-                            "a partition cannot be opened: it stays offline"
+                            "a partition cannot be opened: it {then}"
                         );
                         None
                     }
                 };
-                (
-                    Cell::new(found.name, topic, place, machine, config, known, node_id),
-                    found.directory,
-                )
+                let cell = Cell::new(found.name, topic, place, machine, config, known, node_id);
+                if again {
+                    cell.state().reopen = Some(NOTHING_IS_CUT);
+                }
+                (cell, found.directory)
             })
         }))
         .buffer_unordered(at_once)

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 
 use bytes::Bytes;
 use ottla_core::{
+    limits,
     log::{
         Effect, FileName, Listed, Log, Recovered, Recovery, RecoveryError, RecoveryInput, Request,
         Step, TruncationStep, checkpoint, read::Damaged,
@@ -50,13 +51,30 @@ pub(super) enum RecoverError {
     Truncation(#[from] Damaged),
 }
 
+impl RecoverError {
+    /// Whether it may be another time: the disk failed, nothing is known to be damaged.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Sync(_))
+    }
+}
+
+/// How often a file that says of which topic a folder is may fail to be read before it is given up.
+const IDENTITY_READS_MAX: u32 = 8;
+
 /// The topic, as the folder says.
 pub(super) async fn identity<I: Io>(place: &Place<I>) -> Identity {
     let path = place.path(FileName::PartitionMetadata);
-    let contents = match place.io.disk().read(&path).await {
-        Ok(contents) => contents,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Identity::Unsaid,
-        Err(_) => return Identity::Unreadable,
+    let mut reads = 0;
+    let contents = loop {
+        reads += 1;
+        match place.io.disk().read(&path).await {
+            Ok(contents) => break contents,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Identity::Unsaid,
+            Err(_) if reads < IDENTITY_READS_MAX => {
+                place.io.sleep(limits::PARTITION_REOPEN_DELAY_MIN).await;
+            }
+            Err(_) => return Identity::Unreadable,
+        }
     };
     let id = checkpoint::parse_partition_metadata(&contents);
     id.ok()

@@ -65,6 +65,8 @@ pub struct ReadPlan {
     pub from: i64,
     /// Give nothing at or past this offset.
     pub upto: i64,
+    /// No batch of the segment ends at or past this offset.
+    pub bound: i64,
     /// Give at most so many bytes,
     pub max_bytes: usize,
     /// but at least one batch, however large.
@@ -149,6 +151,7 @@ impl Log {
         }
         let at = self.segment_at(from);
         let segment = &self.segments[at];
+        let next_segment = self.segments.get(at + 1).map(|next| next.base);
         Ok(Some(ReadPlan {
             segment: segment.base,
             start: self
@@ -157,9 +160,10 @@ impl Log {
             end: segment.size,
             from,
             upto,
+            bound: next_segment.unwrap_or(log_end),
             max_bytes,
             min_one,
-            next_segment: self.segments.get(at + 1).map(|next| next.base),
+            next_segment,
             holes: self.config.compact,
         }))
     }
@@ -246,6 +250,14 @@ pub enum Damage {
     /// The checksum does not match.
     #[error("the checksum does not match")]
     Crc,
+    /// Its offsets go on where those of the next segment begin, or the log has ended.
+    #[error("last offset {last}, less than {bound} was expected")]
+    Last {
+        /// The first offset that is not the segment's.
+        bound: i64,
+        /// The batch's last.
+        last: i64,
+    },
     /// Its offsets do not follow those before.
     #[error("first offset {got}, at least {expected} was expected")]
     Offset {
@@ -349,6 +361,11 @@ pub fn trim(bytes: &Bytes, position: u64, plan: &ReadPlan) -> Result<Trimmed, Da
                 expected: plan.from,
                 got: header.base_offset,
             }));
+        }
+        if found.is_none() && last >= plan.bound {
+            // A reader would be told that there is nothing for it yet, again and again.
+            let bound = plan.bound;
+            return Err(damaged(Damage::Last { bound, last }));
         }
         let first = found.map_or(at, |(first, _)| first);
         let fits = at + size - first <= plan.max_bytes || (found.is_none() && plan.min_one);

@@ -6,7 +6,9 @@
 //! holds the recovery point that begins at the newest snapshot of the producers below it
 //! ([`anchor`]); if there is none, or if what lies below cannot be relied on, at the segment's start.
 //! A torn end, where writes were under way that nobody had synced, is cut, once, and reported as a
-//! [`Cut`]. What lies below the recovery point was durable: damage there is an error
+//! [`Cut`]. What is kept above the recovery point is written once more before it is synced: a sync that
+//! failed before the crash leaves pages that look written, are not, and that no later sync writes
+//! (fsyncgate). What lies below the recovery point was durable: damage there is an error
 //! ([`RecoveryError::Damaged`], [`RecoveryError::EndsBelow`]), never a shorter log.
 //!
 //! Producers are built from the newest usable snapshot and the batches behind it. A missing or

@@ -168,8 +168,22 @@ impl Recovery {
                     self.phase = Phase::Pass(pass);
                     return Ok(Turn::Read(request));
                 }
-                Scanned::Batch { header, bytes, .. } => {
+                Scanned::Batch {
+                    header,
+                    bytes,
+                    position,
+                } => {
                     pass.next_offset = scan.next_offset;
+                    if found.rebuild && header.base_offset >= self.recovery_point {
+                        marks::WRITTEN_AGAIN.reach();
+                        // A sync that failed before the stop may have left these bytes in the page
+                        // cache alone, marked as clean: no sync writes them unless they are written.
+                        out.push(Effect::Write {
+                            file: FileName::Log(found.segment.base),
+                            at: position,
+                            pieces: alloc::vec![bytes.clone()],
+                        });
+                    }
                     self.bytes_checked += bytes.len() as u64;
                     pass.any = true;
                     let aborted = pass.replay(&header, &bytes);

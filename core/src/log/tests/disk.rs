@@ -1,7 +1,7 @@
 //! A directory in memory, with what of it would survive a power loss.
 
 use alloc::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     string::{String, ToString as _},
     vec,
     vec::Vec,
@@ -15,6 +15,8 @@ use crate::log::{Effect, Listed, Request};
 struct Inode {
     data: Vec<u8>,
     synced: Vec<u8>,
+    /// Bytes that a failed sync has left in the page cache alone, marked as clean.
+    lost: BTreeSet<usize>,
 }
 
 /// The directory. Names and bytes each have a durable and a current state.
@@ -37,7 +39,11 @@ impl Disk {
 
     pub(super) fn perform(&mut self, effect: &Effect) {
         match effect {
-            Effect::Create(file) => self.inode(&file.to_string()).data.clear(),
+            Effect::Create(file) => {
+                let inode = self.inode(&file.to_string());
+                inode.data.clear();
+                inode.lost.clear();
+            }
             Effect::Write { file, at, pieces } => {
                 let data = &mut self.inode(&file.to_string()).data;
                 let bytes = pieces.concat();
@@ -49,11 +55,17 @@ impl Disk {
                 let end = *at as usize + bytes.len();
                 data.resize(data.len().max(end), 0);
                 data[*at as usize..end].copy_from_slice(&bytes);
+                let lost = &mut self.inode(&file.to_string()).lost;
+                lost.retain(|byte| !(*at as usize..end).contains(byte));
             }
             Effect::Sync(file) => {
                 if let Some(&at) = self.names.get(&file.to_string()) {
                     let inode = &mut self.inodes[at];
                     inode.synced = inode.data.clone();
+                    let len = inode.synced.len();
+                    for byte in inode.lost.range(..len) {
+                        inode.synced[*byte] = 0;
+                    }
                 }
             }
             Effect::SyncDir => self.durable = self.names.clone(),
@@ -67,6 +79,7 @@ impl Disk {
                 self.inodes.push(Inode {
                     data: contents.to_vec(),
                     synced: contents.to_vec(),
+                    lost: BTreeSet::new(),
                 });
                 self.names.insert(name.clone(), self.inodes.len() - 1);
                 self.durable.insert(name, self.inodes.len() - 1);
@@ -80,6 +93,13 @@ impl Disk {
                     self.names.insert(file.to_string(), inode);
                 }
             }
+        }
+    }
+
+    /// Syncs of everything fail: what was not durable is taken for clean, and no later sync writes it.
+    pub(super) fn fail_syncs(&mut self) {
+        for inode in &mut self.inodes {
+            inode.lost.extend(inode.synced.len()..inode.data.len());
         }
     }
 
@@ -135,7 +155,7 @@ impl Disk {
             }
         }
         for inode in &mut self.inodes {
-            let Inode { data, synced } = inode;
+            let Inode { data, synced, .. } = inode;
             if data == synced {
                 continue;
             }

@@ -2,13 +2,18 @@
 
 use alloc::{format, string::ToString as _, vec, vec::Vec};
 
+use bytes::Bytes;
+
 use super::{
     TestBatch,
     fixture::{Fixture, header, small_config},
 };
 use crate::{
     batch::Origin,
-    log::{Cut, FileName, LogConfig, Mark, Recovered, RecoveryError, Request, read::Damage},
+    log::{
+        Cut, FileName, LogConfig, Mark, Recovered, RecoveryError, Request,
+        read::{Damage, trim},
+    },
 };
 
 /// A log of plain and idempotent batches in several segments, all of it written and synced.
@@ -103,6 +108,29 @@ fn damage_below_the_recovery_point_refuses_the_partition_wherever_it_lies() {
 }
 
 #[test]
+fn a_last_offset_that_rotted_beyond_its_segment_is_damage_to_a_reader_and_no_silence() {
+    for active in [true, false] {
+        let mut fixture = filled(11);
+        let base = match active {
+            true => fixture.log.active().base,
+            false => 0,
+        };
+        let end = fixture.log.log_end();
+        let plan = fixture
+            .log
+            .plan_read(base, end, 4096, true)
+            .unwrap()
+            .unwrap();
+        let name = FileName::Log(base).to_string();
+        // The first of the four bytes of the last offset's distance to the first one.
+        fixture.disk.bytes_mut(&name)[23] ^= 0x40;
+        let bytes = Bytes::copy_from_slice(fixture.disk.bytes(&name));
+        let damaged = trim(&bytes, 0, &plan).unwrap_err();
+        assert!(matches!(damaged.reason, Damage::Last { .. }), "{damaged}");
+    }
+}
+
+#[test]
 fn a_log_cut_between_batches_or_without_its_last_segment_below_the_recovery_point_is_refused() {
     for clean in [true, false] {
         for segment_lost in [true, false] {
@@ -165,6 +193,22 @@ fn a_torn_tail_is_cut_once_with_one_report() {
         assert_eq!(reopen(&mut fixture, durable, false).cut, None);
         append(&mut fixture, 3);
         fixture.check();
+    }
+}
+
+#[test]
+fn what_a_failed_sync_left_in_the_page_cache_alone_is_durable_once_it_is_recovered() {
+    for batches in [1, 3, 9] {
+        let mut fixture = filled(5);
+        let durable = fixture.log.log_end();
+        append(&mut fixture, batches);
+        let end = fixture.log.log_end();
+        fixture.disk.fail_syncs();
+        assert!(reopen(&mut fixture, durable, false).cut.is_none());
+        assert_eq!(fixture.log.log_end(), end);
+        fixture.disk.lose_power(|_| 0);
+        assert!(reopen(&mut fixture, end, false).cut.is_none());
+        assert_eq!(fixture.log.log_end(), end);
     }
 }
 
