@@ -30,8 +30,11 @@ pub(super) struct Mutant {
     /// The invariants of which one should catch it.
     pub(super) invariant: Invariants,
     /// A scenario that should fail, from the root of the tree or beside this file: run before the
-    /// fuzzing, with seed 1.
+    /// fuzzing.
     pub(super) scenario: Option<PathBuf>,
+    /// The scenario is run with seed 1 and on up to this one, until it fails.
+    #[serde(default = "scenario_seeds")]
+    pub(super) scenario_seeds: u64,
     /// At most so many seeds.
     #[serde(default = "seeds")]
     pub(super) seeds: u64,
@@ -56,6 +59,10 @@ impl Invariants {
 
 fn seeds() -> u64 {
     SEEDS
+}
+
+fn scenario_seeds() -> u64 {
+    1
 }
 
 impl Mutant {
@@ -130,7 +137,7 @@ mod tests {
             }
             let check = root().join("sim/src/check");
             for invariant in mutant.invariant.names() {
-                let known = ["panic", "run", "expect"].contains(&invariant.as_str())
+                let known = ["panic", "run", "expect", "process"].contains(&invariant.as_str())
                     || check.join(format!("{invariant}.rs")).exists();
                 assert!(known, "{name}: there is no invariant {invariant}");
             }

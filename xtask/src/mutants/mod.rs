@@ -68,16 +68,25 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     try_all(mutants, &options)
 }
 
+/// The table that is kept, without the rows of mutants that are no longer shipped.
+fn kept_table(options: &Options) -> Result<Table, Failure> {
+    let mut table = match fs::read_to_string(root().join(TABLE)) {
+        Ok(text) if options.write => Table::parse(&text),
+        _ => Table::default(),
+    };
+    if options.dir.is_none() {
+        table.keep_only(&file::read_all(&root().join("mutants"))?);
+    }
+    Ok(table)
+}
+
 /// Tries one after the other. A table that is to be kept is written after each, so that a long run
 /// may be interrupted.
 fn try_all(mut mutants: Vec<Mutant>, options: &Options) -> Result<(), Failure> {
     // Those of one crate follow one another: fewer crates are built anew.
     mutants.sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
     let kept = root().join(TABLE);
-    let mut table = match (options.write, fs::read_to_string(&kept)) {
-        (true, Ok(text)) => Table::parse(&text),
-        _ => Table::default(),
-    };
+    let mut table = kept_table(options)?;
     let tree = Tree::open()?;
     let mut bad = Vec::new();
     for (at, mutant) in mutants.iter().enumerate() {

@@ -27,8 +27,8 @@ a hole in the checks or in the workloads.
 
 A file holds, in TOML: `says` (the bug, in one sentence), `file` (from the root of the tree), `find`
 (a piece of its text that is there once) and `replace`, `invariant` (the name of what should catch it,
-or a list of which one should), and if wanted `scenario` (a file that should fail, run first with seed
-1) and `seeds` (the budget, 200). Text of several lines stands between `'''`.
+or a list of which one should), and if wanted `scenario` (a file that should fail, run before the
+fuzzing), `scenario_seeds` (with seed 1 and on up to this one; 1) and `seeds` (the budget, 200). Text of several lines stands between `'''`.
 
 A seed is one of `cargo sim fuzz`, or that of the scenario which is named; the seconds are without
 the build. What stands in brackets is not among the invariants that the mutant's file names, but
@@ -60,6 +60,12 @@ impl Table {
             }
         }
         Self { rows }
+    }
+
+    /// Forgets the rows of all other mutants.
+    pub(super) fn keep_only(&mut self, mutants: &[Mutant]) {
+        self.rows
+            .retain(|name, _| mutants.iter().any(|mutant| mutant.name == *name));
     }
 
     /// Sets a mutant's row.
@@ -179,5 +185,7 @@ mod tests {
         assert_eq!(again, table);
         again.set(&mutant("two"), &caught);
         assert!(again.text().contains("2 of 2 mutants are caught"));
+        again.keep_only(&[mutant("two")]);
+        assert!(again.text().contains("1 of 1 mutants are caught"));
     }
 }

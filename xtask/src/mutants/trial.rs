@@ -11,6 +11,15 @@ use std::{
 use super::{file::Mutant, tree::Tree};
 use crate::{process::Failure, sim};
 
+/// What stands for an invariant where the simulator's process ended without a word, or ran on.
+const PROCESS: &str = "process";
+
+/// A scenario that takes longer is caught in a loop in which time stands still.
+const RUN_SECONDS_MAX: u32 = 300;
+
+/// Shrinking that takes longer is given up.
+const SHRINK_SECONDS_MAX: u32 = 1800;
+
 /// How to look for a failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fuzz {
@@ -130,9 +139,20 @@ fn look(tree: &Tree, simulator: &Path, mutant: &Mutant, fuzz: &Fuzz) -> Result<V
     let begun = Instant::now();
     let mut found = None;
     if let Some(scenario) = &mutant.scenario {
-        let output = output_of(command(tree, simulator).arg("run").arg(scenario))?;
-        let invariants = invariants(&output);
-        found = (!invariants.is_empty()).then_some((1, 1, Some(scenario), invariants));
+        for seed in 1..=mutant.scenario_seeds {
+            let mut run = within(RUN_SECONDS_MAX, tree, simulator);
+            run.arg("run").arg(scenario);
+            let output = output_of(run.args(["--seed", &seed.to_string()]))?;
+            let mut invariants = invariants(&output);
+            // A run that ends says at last that it passed, or what failed.
+            if invariants.is_empty() && !output.lines().any(|line| line == "passed") {
+                invariants.push(PROCESS.to_owned());
+            }
+            if !invariants.is_empty() {
+                found = Some((seed, seed, Some(scenario), invariants));
+                break;
+            }
+        }
     }
     let seeds = fuzz.seeds.unwrap_or(mutant.seeds);
     if found.is_none() {
@@ -181,7 +201,7 @@ fn shrink(
     let place = tree.target().join("shrunk");
     fs::create_dir_all(&place)
         .map_err(|error| Failure::Start(place.display().to_string(), error))?;
-    let mut shrinking = command(tree, simulator);
+    let mut shrinking = within(SHRINK_SECONDS_MAX, tree, simulator);
     shrinking.arg("shrink").args(scenario);
     shrinking.args(["--seed", &seed.to_string()]);
     shrinking
@@ -190,23 +210,34 @@ fn shrink(
     Ok(faults_left(&output_of(&mut shrinking)?))
 }
 
+/// As [`command`], ended when it takes too long.
+fn within(seconds: u32, tree: &Tree, simulator: &Path) -> Command {
+    let mut command = command(tree, Path::new("timeout"));
+    command.arg(seconds.to_string()).arg(simulator);
+    command
+}
+
 fn command(tree: &Tree, simulator: &Path) -> Command {
     let mut command = Command::new(simulator);
     command.current_dir(tree.root()).stdin(Stdio::null());
     command
 }
 
-/// What it prints; a failure of a run is no failure of ours.
+/// What it prints. A run that fails is what is wanted; a call that is refused is ours to mend.
 fn output_of(command: &mut Command) -> Result<String, Failure> {
     let output = command
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .output()
         .map_err(|error| Failure::Start("ottla-sim".into(), error))?;
+    if output.status.code() == Some(2) {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::Found(format!("ottla-sim refuses: {why}")));
+    }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The invariants of the `VIOLATION` lines, each once. What is no invariant, such as a process that
-/// ended without a word, is named `process`.
+/// ended without a word, is [`PROCESS`].
 fn invariants(text: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -215,7 +246,7 @@ fn invariants(text: &str) -> Vec<String> {
         };
         let name = rest.split_once(':').map(|(name, _)| name);
         let name = name.filter(|name| !name.contains(' '));
-        let name = name.unwrap_or("process").to_owned();
+        let name = name.unwrap_or(PROCESS).to_owned();
         if !names.contains(&name) {
             names.push(name);
         }
