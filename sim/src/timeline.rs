@@ -79,6 +79,7 @@ impl fmt::Display for Work {
                 time,
                 offset,
                 timestamp,
+                ..
             } => write!(
                 f,
                 "first of {partition} at or behind {time}: {offset} ({timestamp})"

@@ -40,6 +40,7 @@ pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
                 time,
                 offset,
                 timestamp,
+                start,
             } => {
                 let Some(log) = times.get(partition) else {
                     continue;
@@ -48,7 +49,8 @@ pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
                     -1 => known.get(partition).copied().unwrap_or(0),
                     offset => offset,
                 };
-                let earlier = log.range(..end).find(|(_, there)| *there >= time);
+                let there = *start..end.max(*start);
+                let earlier = log.range(there).find(|(_, there)| *there >= time);
                 if let Some((first, there)) = earlier {
                     misplaced.push(
                         Finding::new(format!(
@@ -82,6 +84,7 @@ mod tests {
             time,
             offset,
             timestamp,
+            start: 0,
         }
     }
 
@@ -96,5 +99,10 @@ mod tests {
         assert_eq!(verdict(vec![found(5, -1, -1)]), 0, "it may have come later");
         assert_eq!(verdict(vec![read(1, 1), found(5, -1, -1)]), 1);
         assert_eq!(verdict(vec![read(1, 1), found(15, -1, -1)]), 0);
+        let mut deleted = found(5, 2, 20);
+        if let Work::TimeFound { start, .. } = &mut deleted {
+            *start = 2;
+        }
+        assert_eq!(verdict(vec![deleted]), 0, "what lay before was deleted");
     }
 }

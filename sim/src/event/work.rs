@@ -125,6 +125,8 @@ pub enum Work {
         offset: i64,
         /// The time of the record there.
         timestamp: i64,
+        /// Where the log started a moment later: what was there from here on was there to be found.
+        start: i64,
     },
     /// A record was handed to a producer.
     Sent {

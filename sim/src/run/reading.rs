@@ -15,6 +15,7 @@ use crate::{
         consumer,
         member::GroupProgress,
         raw::{EARLIEST, Fetched, LATEST, RawClient, RawError},
+        timer,
     },
 };
 
@@ -203,13 +204,8 @@ impl Stage {
         let span = self.world().clock().now() / 1_000_000;
         for step in 0..TIMES {
             let time = io.now().wall.0 - (span * step / TIMES).cast_signed();
-            if let Ok((offset, timestamp)) = raw.list_offset(partition, time).await {
-                self.told(Work::TimeFound {
-                    partition: partition.clone(),
-                    time,
-                    offset,
-                    timestamp,
-                });
+            if let Ok(found) = timer::look_up(raw, partition, time).await {
+                self.told(found);
             }
         }
     }

@@ -17,6 +17,8 @@ use crate::{io::SimIo, net::SimStream, random::SimRandom};
 const HELD_MAX: usize = 20;
 /// Bytes that it sends at once.
 const BYTES_MAX: u64 = 4096;
+/// The same of a frame that never ends: so many that the broker has to make room for it.
+const HALF_FRAME_BYTES_MAX: u64 = 100_000;
 
 /// What one attack is.
 #[derive(Clone, Copy)]
@@ -100,7 +102,7 @@ fn bytes_of(attack: Attack, random: &mut SimRandom) -> BytesMut {
         Attack::HalfFrame => {
             let len = random.within(20..=1 << 24);
             bytes.put_u32(len as u32);
-            noise(&mut bytes, random, (len - 1).min(BYTES_MAX));
+            noise(&mut bytes, random, (len - 1).min(HALF_FRAME_BYTES_MAX));
         }
         Attack::WrongBody => request(&mut bytes, random),
         Attack::Unread => (0..200).for_each(|_| api_versions(&mut bytes)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ottla_io::Clock;
 use tokio::sync::watch;
 
-use super::raw::{LATEST, RawClient};
+use super::raw::{EARLIEST, LATEST, RawClient, RawError};
 use crate::{
     event::{Recorder, TopicPartition, Work},
     io::SimIo,
@@ -29,8 +29,9 @@ pub async fn look(
         let partition = &partitions[random.index(partitions.len())];
         let now = io.now().wall.0;
         let time = now - random.within(0..=BACK_MAX_MS).cast_signed();
-        if let Ok((offset, timestamp)) = raw.list_offset(partition, time).await {
-            told(&io, &recorder, partition, time, (offset, timestamp));
+        // A failed look-up is made again, with another time.
+        if let Ok(found) = look_up(&mut raw, partition, time).await {
+            recorder.work(io.process().node(), found);
         }
         if random.chance(1, 10) {
             // The end is somewhere, whatever goes on.
@@ -43,14 +44,19 @@ pub async fn look(
     }
 }
 
-fn told(io: &SimIo, recorder: &Recorder, partition: &TopicPartition, time: i64, found: (i64, i64)) {
-    recorder.work(
-        io.process().node(),
-        Work::TimeFound {
-            partition: partition.clone(),
-            time,
-            offset: found.0,
-            timestamp: found.1,
-        },
-    );
+/// Looks for a time, and what may have been found then.
+pub async fn look_up(
+    raw: &mut RawClient,
+    partition: &TopicPartition,
+    time: i64,
+) -> Result<Work, RawError> {
+    let (offset, timestamp) = raw.list_offset(partition, time).await?;
+    let (start, _) = raw.list_offset(partition, EARLIEST).await?;
+    Ok(Work::TimeFound {
+        partition: partition.clone(),
+        time,
+        offset,
+        timestamp,
+        start,
+    })
 }
