@@ -119,8 +119,19 @@ async fn create_offsets_topic<I: Io>(broker: &Arc<Broker<I>>) {
         ..Default::default()
     };
     let request = controller::Request::CreateTopics(request);
-    if let Err(error) = broker.metadata.submit(request).await {
-        tracing::warn!(?error, "cannot create {OFFSETS_TOPIC}");
+    let refused = match broker.metadata.submit(request).await {
+        Ok(controller::Response::CreateTopics(response)) => {
+            let refused = response.topics.into_iter().find(|topic| {
+                let code = ErrorCode::from(topic.error_code);
+                !matches!(code, ErrorCode::None | ErrorCode::TopicAlreadyExists)
+            });
+            refused.map(|topic| topic.error_message.unwrap_or_default().to_string())
+        }
+        Ok(_) => None,
+        Err(error) => Some(format!("{error:?}")),
+    };
+    if let Some(error) = refused {
+        tracing::warn!(%error, "no group can be served: {OFFSETS_TOPIC} cannot be created");
     }
 }
 

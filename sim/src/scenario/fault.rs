@@ -131,6 +131,21 @@ impl Chaos {
     }
 }
 
+/// A power loss takes only what is not synced, and on a quick disk that is next to nothing: before half
+/// of them the disk is slow.
+fn slow_disk_before(fault: &Fault, random: &mut SimRandom) -> Option<Fault> {
+    const BEFORE: Duration = Duration::from_millis(500);
+    let of_broker = fault.fault == FaultKind::PowerLoss && fault.node == "broker";
+    let at = fault.at.0.checked_sub(BEFORE)?;
+    (of_broker && random.chance(1, 2)).then(|| Fault {
+        at: Span(at),
+        fault: FaultKind::SlowDisk,
+        node: default_node(),
+        lasts: Span(BEFORE + Duration::from_millis(100)),
+        with: Parameters::default(),
+    })
+}
+
 impl Scenario {
     /// All faults in order of time, those of the chaos drawn.
     #[must_use]
@@ -144,7 +159,9 @@ impl Scenario {
             let end = u64::try_from(self.workload.duration.0.as_millis()).unwrap_or(u64::MAX);
             let mut at = random.within(every / 2..=every * 2);
             while at < end {
-                faults.push(chaos.drawn_fault(at, &nodes, random));
+                let fault = chaos.drawn_fault(at, &nodes, random);
+                faults.extend(slow_disk_before(&fault, random));
+                faults.push(fault);
                 at += random.within(every / 2..=every * 2).max(1);
             }
         }
