@@ -74,6 +74,9 @@ impl fmt::Display for Work {
                 partition,
                 log_start,
             } => write!(f, "deleted: {partition} starts at {log_start}"),
+            Self::TimeAsked { partition, time } => {
+                write!(f, "asks for the first of {partition} at or behind {time}")
+            }
             Self::TimeFound {
                 partition,
                 time,

@@ -35,6 +35,8 @@ enum Event {
         node: i32,
         outcomes: Vec<(TopicPartition, u64, Outcome)>,
         new_leaders: Vec<TopicPartition>,
+        /// The version of the metadata by which it went to the wrong place, perhaps.
+        stale: Option<u64>,
     },
     Identity(Result<ProducerIdentity, Trouble>),
     Metadata,
@@ -98,8 +100,12 @@ pub(super) async fn run<I: Io>(client: Client<I>, inner: Arc<Inner>) {
         tokio::select! {
             biased;
             Some(event) = running.next() => match event {
-                Event::Produced { node, outcomes, new_leaders } => {
+                Event::Produced { node, outcomes, new_leaders, stale } => {
                     produced(&client, &inner, node, outcomes, &new_leaders);
+                    if let (Some(seen), false) = (stale, metadata_asked) {
+                        metadata_asked = true;
+                        running.push(Box::pin(refresh(client.clone(), seen, None)));
+                    }
                 }
                 Event::Identity(result) => {
                     identity_asked = false;
@@ -239,7 +245,6 @@ async fn produce<I: Io>(
         Ok(Some(response)) => learn(&client, response),
         _ => Vec::new(),
     };
-    let stale = metadata.version;
     let outcomes: Vec<_> = sendings
         .into_iter()
         .map(|s| {
@@ -252,17 +257,17 @@ async fn produce<I: Io>(
         Outcome::Failed { retry, .. } => *retry,
         Outcome::Acked(_) => false,
     };
-    if outcomes
+    // The outcomes are told at once: until then what failed counts as on its way, and what is behind it
+    // would overtake it on a new connection, further than the broker remembers.
+    let stale = outcomes
         .iter()
         .any(|(p, _, o)| moved(o) && !new_leaders.contains(p))
-    {
-        // If it fails the next attempt finds out.
-        let _ = client.refresh_metadata(stale).await;
-    }
+        .then_some(metadata.version);
     Event::Produced {
         node,
         outcomes,
         new_leaders,
+        stale,
     }
 }
 

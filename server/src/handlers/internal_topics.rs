@@ -1,7 +1,7 @@
 //! How a topic is made that nobody described: by the broker's defaults, or, if it is one of the
 //! brokers' own, by the keys that are there for it.
 
-use ottla_core::config::Value;
+use ottla_core::config::{Valid, Value, topic_key};
 use ottla_io::Io;
 use ottla_wire::{
     Str,
@@ -96,10 +96,20 @@ pub(crate) fn new_topic<I: Io>(metadata: &Metadata<I>, name: &Str) -> CreatableT
             .map(|(key, value)| config(key, (*value).to_owned()));
         topic.configs.extend(fixed);
         for (key, from) in internal.from_broker {
+            let value = number(from).map(|value| at_least(key, value));
             topic
                 .configs
-                .extend(number(from).map(|value| config(key, value.to_string())));
+                .extend(value.map(|value| config(key, value.to_string())));
         }
     }
     topic
+}
+
+/// A broker key may be lower than the topic key may be: its topic could not be made, and no group be
+/// served, so it gets the least.
+fn at_least(key: &str, value: i64) -> i64 {
+    match topic_key(key).map(|key| key.valid) {
+        Some(Valid::AtLeast(least)) => value.max(least),
+        _ => value,
+    }
 }

@@ -25,7 +25,7 @@ pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
         }
     }
     let mut misplaced = Vec::new();
-    let mut known = BTreeMap::new();
+    let (mut known, mut asked) = (BTreeMap::new(), BTreeMap::new());
     for (at, work) in history.work.iter().enumerate() {
         match work {
             // What was shown or acknowledged is there for a look-up that comes later.
@@ -34,6 +34,10 @@ pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
             } => {
                 let end = known.entry(partition).or_insert(0);
                 *end = (offset + 1).max(*end);
+            }
+            Work::TimeAsked { partition, time } => {
+                let known = known.get(partition).copied().unwrap_or(0);
+                asked.insert((partition, *time), known);
             }
             Work::TimeFound {
                 partition,
@@ -46,7 +50,7 @@ pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
                     continue;
                 };
                 let end = match *offset {
-                    -1 => known.get(partition).copied().unwrap_or(0),
+                    -1 => asked.get(&(partition, *time)).copied().unwrap_or(0),
                     offset => offset,
                 };
                 let there = *start..end.max(*start);
@@ -97,8 +101,14 @@ mod tests {
         assert_eq!(verdict(vec![found(15, 1, 10)]), 1);
         assert_eq!(verdict(vec![found(5, 1, 11)]), 1);
         assert_eq!(verdict(vec![found(5, -1, -1)]), 0, "it may have come later");
-        assert_eq!(verdict(vec![read(1, 1), found(5, -1, -1)]), 1);
-        assert_eq!(verdict(vec![read(1, 1), found(15, -1, -1)]), 0);
+        let asked = |time| Work::TimeAsked {
+            partition: at(0),
+            time,
+        };
+        let unfound = |time| vec![read(1, 1), asked(time), found(time, -1, -1)];
+        assert_eq!(verdict(unfound(5)), 1);
+        assert_eq!(verdict(unfound(15)), 0);
+        assert_eq!(verdict(vec![asked(5), read(1, 1), found(5, -1, -1)]), 0);
         let mut deleted = found(5, 2, 20);
         if let Work::TimeFound { start, .. } = &mut deleted {
             *start = 2;

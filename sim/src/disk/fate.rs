@@ -166,15 +166,17 @@ fn settle_file(file: &mut FileImages, mood: Mood, random: &mut SimRandom, losses
     }
 }
 
-/// Keeps some sectors of a write: a run at its beginning, or any.
+/// Keeps some sectors of a write: a run at its beginning, all but the first, or any.
 fn tear(image: &mut Vec<u8>, at: u64, bytes: &[u8], random: &mut SimRandom) {
     let end = at + bytes.len() as u64;
     let sectors = (at / SECTOR)..=((end - 1) / SECTOR);
     let count = sectors.end() - sectors.start() + 1;
     let run = random.chance(1, 2).then(|| random.within(0..=count));
+    let all_but_first = run.is_none() && random.chance(1, 2);
     for (index, sector) in sectors.enumerate() {
         let kept = match run {
             Some(run) => (index as u64) < run,
+            None if all_but_first => index > 0,
             None => random.chance(1, 2),
         };
         if kept {

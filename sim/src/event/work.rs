@@ -115,6 +115,13 @@ pub enum Work {
         /// The first offset that is left.
         log_start: i64,
     },
+    /// The first record at or behind a time is asked for.
+    TimeAsked {
+        /// In which partition.
+        partition: TopicPartition,
+        /// The time.
+        time: i64,
+    },
     /// The first record at or behind a time was asked for, and this was answered.
     TimeFound {
         /// In which partition.
@@ -335,6 +342,7 @@ impl Work {
             | Self::Resumed { partition, .. }
             | Self::DeletionAsked { partition, .. }
             | Self::Deleted { partition, .. }
+            | Self::TimeAsked { partition, .. }
             | Self::TimeFound { partition, .. }
             | Self::FinalStart { partition, .. }
             | Self::FinalSize { partition, .. }

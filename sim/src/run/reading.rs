@@ -204,6 +204,7 @@ impl Stage {
         let span = self.world().clock().now() / 1_000_000;
         for step in 0..TIMES {
             let time = io.now().wall.0 - (span * step / TIMES).cast_signed();
+            self.told(timer::asked(partition, time));
             if let Ok(found) = timer::look_up(raw, partition, time).await {
                 self.told(found);
             }

@@ -30,8 +30,10 @@ pub async fn look(
         let now = io.now().wall.0;
         let time = now - random.within(0..=BACK_MAX_MS).cast_signed();
         // A failed look-up is made again, with another time.
+        let node = io.process().node();
+        recorder.work(node, asked(partition, time));
         if let Ok(found) = look_up(&mut raw, partition, time).await {
-            recorder.work(io.process().node(), found);
+            recorder.work(node, found);
         }
         if random.chance(1, 10) {
             // The end is somewhere, whatever goes on.
@@ -42,6 +44,13 @@ pub async fn look(
             io.sleep(Duration::from_secs(2)).await;
         }
     }
+}
+
+/// What is told before a time is looked for.
+#[must_use]
+pub fn asked(partition: &TopicPartition, time: i64) -> Work {
+    let partition = partition.clone();
+    Work::TimeAsked { partition, time }
 }
 
 /// Looks for a time, and what may have been found then.

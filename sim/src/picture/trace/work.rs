@@ -59,7 +59,8 @@ impl Trace<'_> {
                 let told = Told::new(Kind::Cut, work.to_string());
                 self.beside(index, event, &name(partition), told);
             }
-            Work::TimeFound { partition, .. }
+            Work::TimeAsked { partition, .. }
+            | Work::TimeFound { partition, .. }
             | Work::FinalSize { partition, .. }
             | Work::DamageTold {
                 partition: Some(partition),
