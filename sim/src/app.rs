@@ -39,6 +39,7 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     check::Violation,
@@ -200,6 +201,13 @@ pub fn main(simulation: impl FnOnce(u64) -> Outcome) -> ExitCode {
     };
     match (number("--seed"), number("--seeds")) {
         (Some(seed), None) => {
+            // The broker's own words, if they are asked for: RUST_LOG says which.
+            let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "off".into());
+            tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_writer(std::io::stderr)
+                .without_time()
+                .init();
             let outcome = simulation(seed);
             print!("{}", told(&outcome));
             ExitCode::from(u8::from(!outcome.violations.is_empty()))

@@ -41,6 +41,21 @@ fn scenarios() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Runs the example applications in the simulated world: the one with a bug is found, the other is not.
+fn applications() -> Result<(), Failure> {
+    let example = |name: &str| {
+        let words = ["example", name, "--seeds", "40"].map(str::to_owned);
+        sim::run(&words)
+    };
+    println!("-- commits_before_sending, which must fail");
+    if example("commits_before_sending").is_ok() {
+        let text = "commits_before_sending has a bug, and the simulator did not find it";
+        return Err(Failure::Found(text.into()));
+    }
+    println!("-- commits_after_sending");
+    example("commits_after_sending")
+}
+
 /// Runs the tests, then the simulator.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let mut seeds = SEEDS;
@@ -60,6 +75,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if sim {
         sim::run(&["test".to_owned()])?;
         scenarios()?;
+        applications()?;
         let seeds = seeds.to_string();
         let fuzz = ["fuzz", "--seeds", &seeds, "--twice", TWICE];
         sim::run(&fuzz.map(str::to_owned))?;

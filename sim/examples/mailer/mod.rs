@@ -87,6 +87,8 @@ async fn send_mails(at: Place, book: Book, commit: Commit) {
         auto_offset_reset: AutoOffsetReset::Earliest,
         session_timeout: Duration::from_secs(3),
         heartbeat_interval: Duration::from_secs(1),
+        // Who waits to join when the broker loses its power hears of it after this only.
+        max_poll_interval: Duration::from_secs(5),
         ..ConsumerConfig::default()
     };
     let Ok(mut consumer) = Consumer::new(at.io.clone(), [&at.bootstrap], config) else {
