@@ -106,7 +106,7 @@ fn a_lost_write_is_told_with_the_promise_the_acknowledgement_and_what_was_seen()
     assert_eq!(kind(lost.promised_at), Some(Kind::Acknowledged));
     assert_eq!(kind(lost.seen_at), Some(Kind::Final));
     let words = picture.violations(&recording, "cargo sim replay --seed 1");
-    assert!(words[1].contains("for ever"), "{words:?}");
+    assert!(words[1].contains("acknowledged with acks=all"), "{words:?}");
     assert!(
         words[2].contains("acknowledged p1#1 in t-0 at 1"),
         "{words:?}"
