@@ -35,6 +35,9 @@ pub enum LoadError {
         /// What the disk said.
         source: io::Error,
     },
+    /// The log is there and could not be opened: what was wrong was told when it was tried.
+    #[error("{0}: the metadata log cannot be opened")]
+    Offline(PathBuf),
     /// What is in it cannot be understood.
     #[error("{path}: {error}")]
     Damaged {
@@ -253,7 +256,11 @@ pub(super) async fn load_log<I: Io>(
     controller: &mut Controller,
     loaded: &mut Loaded,
 ) -> Result<(), LoadError> {
-    let (log_start, log_end) = (log.log_start(), log.log_end());
+    // A log that could not be opened is not an empty one: all topics would be taken for deleted.
+    let offsets = log
+        .opened()
+        .ok_or_else(|| LoadError::Offline(folder.clone()))?;
+    let (log_start, log_end) = (offsets.log_start, offsets.log_end);
     if log_start > loaded.next_offset {
         return Err(LoadError::Gap {
             log_start,

@@ -326,13 +326,15 @@ impl<I: Io> PartitionHandle<I> {
         self.query(Partition::producers)
     }
 
-    /// Where its log stands. All zero while it is offline.
+    /// Where its log stands. All zero while it could not be opened: whoever decides by it that there is
+    /// nothing asks [`Self::opened`].
     pub fn offsets(&self) -> Offsets {
-        self.cell
-            .state()
-            .machine
-            .as_ref()
-            .map_or_else(Offsets::default, Partition::offsets)
+        self.opened().unwrap_or_default()
+    }
+
+    /// Where its log stands, or none while it could not be opened.
+    pub fn opened(&self) -> Option<Offsets> {
+        self.cell.state().machine.as_ref().map(Partition::offsets)
     }
 
     /// The first offset that can be read.
