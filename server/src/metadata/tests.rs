@@ -322,12 +322,23 @@ fn a_quorum_with_other_voters_is_not_led() {
             .await
             .unwrap();
         state.write(io.disk(), &path).await.unwrap();
-        let settings = StorageSettings::new(1, first.log_dirs.clone());
-        let storage = Storage::open(io.clone(), settings).await.unwrap();
-        let settings = MetadataSettings::new(&first);
-        let refused = Metadata::start(io.clone(), settings, storage).await;
+        let refused = async || {
+            let settings = StorageSettings::new(1, first.log_dirs.clone());
+            let storage = Storage::open(io.clone(), settings).await.unwrap();
+            let settings = MetadataSettings::new(&first);
+            let refused = Metadata::start(io.clone(), settings, storage.clone()).await;
+            storage.shutdown().await;
+            refused.err()
+        };
+        // The checkpoint knows of a log that is gone: that is not an empty one.
         assert!(matches!(
-            refused.err(),
+            refused().await,
+            Some(StartError::Load(LoadError::Offline(_)))
+        ));
+        let checkpoint = data.join("recovery-point-offset-checkpoint");
+        io.disk().remove_file(&checkpoint).await.unwrap();
+        assert!(matches!(
+            refused().await,
             Some(StartError::NotAlone { node_id: 1, .. })
         ));
     });
