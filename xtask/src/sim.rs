@@ -29,9 +29,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
             let name = arguments.get(1).ok_or(Failure::Usage(
                 "usage: cargo sim example NAME [ARGUMENT...]",
             ))?;
-            let mut cargo = cargo("run");
-            cargo.args(["--quiet", "--package", "ottla-sim", "--example", name, "--"]);
-            programs::run(cargo.args(&arguments[2..]))
+            programs::run(example(name).args(&arguments[2..]))
         }
         Some("clippy") => {
             let mut cargo = cargo("clippy");
@@ -52,6 +50,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// A command that builds an example application and runs it; its arguments are to be added.
+pub(crate) fn example(name: &str) -> Command {
+    let mut cargo = cargo("run");
+    cargo.args(["--quiet", "--package", "ottla-sim", "--example", name, "--"]);
+    cargo
 }
 
 /// Builds the simulator and gives the path of its executable.
