@@ -162,6 +162,15 @@ public class Clients {
         }
     }
 
+    static String groups() {
+        try {
+            var ids = admin.listConsumerGroups().all().get().stream().map(group -> group.groupId()).toList();
+            return admin.describeConsumerGroups(ids).all().get().values().toString();
+        } catch (Exception error) {
+            return error.toString();
+        }
+    }
+
     static long committed(String group) {
         try {
             return admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().values().stream()
@@ -171,10 +180,17 @@ public class Clients {
         }
     }
 
+    /** Longer than max.poll.interval.ms, for which a rebalance may wait; what takes a minute is told. */
     static void until(Condition condition) throws Exception {
-        long end = System.nanoTime() + 60_000_000_000L;
+        long begun = System.nanoTime();
+        boolean told = false;
         while (!condition.holds()) {
-            if (System.nanoTime() > end) throw new AssertionError("waited too long");
+            long waited = (System.nanoTime() - begun) / 1_000_000_000L;
+            if (waited > 400) throw new AssertionError("waited too long");
+            if (waited > 60 && !told) {
+                told = true;
+                System.out.println("after " + waited + " s the groups are " + groups());
+            }
             Thread.sleep(50);
         }
     }
