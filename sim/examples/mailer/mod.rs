@@ -25,7 +25,7 @@ pub(crate) struct Book {
 }
 
 /// When the mailer commits.
-#[allow(dead_code, reason = "each of the two examples uses one")]
+#[expect(dead_code, reason = "each of the two examples uses one")]
 #[derive(Clone, Copy)]
 pub(crate) enum Commit {
     /// Once it has the records.
