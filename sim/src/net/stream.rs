@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{
     SimNet,
     link::{Link, NARROW_PIECE_BYTES},
-    pipe::Found,
+    pipe::{Found, WINDOW_BYTES},
 };
 use crate::{clock::Sleep, event::What, hash::digest};
 
@@ -253,11 +253,15 @@ impl AsyncWrite for SimStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        if let [slice] = slices {
+            return self.poll_write(cx, slice);
+        }
         // All at once, so that a partial write ends anywhere in any of them.
-        let joined: Vec<u8> = slices
-            .iter()
-            .flat_map(|slice| slice.iter().copied())
-            .collect();
+        let mut joined = Vec::new();
+        for slice in slices {
+            let room = WINDOW_BYTES - joined.len();
+            joined.extend_from_slice(&slice[..slice.len().min(room)]);
+        }
         self.poll_write(cx, &joined)
     }
 

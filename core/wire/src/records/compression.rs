@@ -7,9 +7,11 @@
 extern crate std;
 
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
+use zstd::zstd_safe::{DCtx, ResetDirective};
 
 use super::{BatchBuilder, BatchView, Compression, HEADER_LEN};
 
@@ -50,6 +52,15 @@ const SNAPPY_MAX_RATIO: usize = 22;
 /// The largest window that Kafka's zstd reads, as a power of two.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
+/// A context that a large batch has grown beyond this is not kept.
+const ZSTD_KEPT_MAX: usize = 4 << 20;
+
+std::thread_local! {
+    // To make a context costs more than a small batch. None outlives its thread.
+    static ZSTD_DECODER: RefCell<DCtx<'static>> = RefCell::default();
+    static ZSTD_ENCODER: RefCell<zstd::bulk::Compressor<'static>> = RefCell::default();
+}
+
 /// Undoes `codec`; at most `max` bytes come out.
 pub fn decompress(
     codec: Compression,
@@ -64,13 +75,20 @@ pub fn decompress(
         Compression::Gzip => read_bounded(codec, flate2::read::MultiGzDecoder::new(input), max),
         Compression::Snappy => snappy(input, max)?.ok_or(too_large),
         Compression::Lz4 => read_bounded(codec, lz4_flex::frame::FrameDecoder::new(input), max),
-        Compression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(corrupt)?;
+        Compression::Zstd => ZSTD_DECODER.with_borrow_mut(|context| {
+            context
+                .reset(ResetDirective::SessionAndParameters)
+                .map_err(|_| corrupt(io::Error::other("the decoder cannot be used again")))?;
+            let mut decoder = zstd::stream::read::Decoder::with_context(input, context);
             decoder
                 .window_log_max(ZSTD_WINDOW_LOG_MAX)
                 .map_err(corrupt)?;
-            read_bounded(codec, decoder, max)
-        }
+            let done = read_bounded(codec, decoder, max);
+            if context.sizeof() > ZSTD_KEPT_MAX {
+                *context = DCtx::default();
+            }
+            done
+        }),
     }
 }
 
@@ -161,9 +179,14 @@ pub fn compress(
         }
         Compression::Snappy => to_snappy_stream(input),
         Compression::Lz4 => to_lz4_frame(input),
-        Compression::Zstd => {
-            zstd::bulk::compress(input, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))
-        }
+        Compression::Zstd => ZSTD_ENCODER.with_borrow_mut(|encoder| {
+            encoder.set_compression_level(level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))?;
+            let done = encoder.compress(input);
+            if encoder.context_mut().sizeof() > ZSTD_KEPT_MAX {
+                *encoder = zstd::bulk::Compressor::default();
+            }
+            done
+        }),
     };
     done.map_err(|error| CompressionError::Corrupt { codec, error })
 }
