@@ -6,7 +6,9 @@
 //! reads and writes; whatever ends it, every waiting request learns whether it was sent.
 //!
 //! A request that gets no response in time takes the connection with it: what comes later could not
-//! come before the missing response.
+//! come before the missing response. A connection that ends with requests unanswered is reset rather
+//! than closed: what the socket has not sent yet must not reach the broker after the same request has
+//! been sent again on another connection, or a commit would undo a later one.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -409,25 +411,29 @@ async fn run<S: Stream>(
     shared: &Shared,
     max_response_bytes: usize,
 ) {
-    let (reader, writer) = tokio::io::split(stream);
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let ended: io::Result<()> = tokio::select! {
         biased;
         () = shared.close.notified() => Ok(()),
-        read = read_responses(reader, shared, max_response_bytes) => read,
-        written = write_requests(writer, requests, shared) => written,
+        read = read_responses(&mut reader, shared, max_response_bytes) => read,
+        written = write_requests(&mut writer, requests, shared) => written,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
     shared.closed.store(true, Ordering::Release);
-    for waiting in lock(&shared.waiting).drain(..) {
+    let unanswered = std::mem::take(&mut *lock(&shared.waiting));
+    if !unanswered.is_empty() {
+        reader.unsplit(writer).reset();
+    }
+    for waiting in unanswered {
         // The request may have been given up meanwhile.
         let _ = waiting.response.send(Err(RequestError::Lost));
     }
 }
 
 async fn write_requests<W: AsyncWrite + Unpin>(
-    mut writer: W,
+    writer: &mut W,
     mut requests: mpsc::UnboundedReceiver<Outgoing>,
     shared: &Shared,
 ) -> io::Result<()> {
@@ -447,7 +453,7 @@ async fn write_requests<W: AsyncWrite + Unpin>(
                 _permit: permit,
             });
         }
-        write_pieces(&mut writer, frame).await?;
+        write_pieces(writer, frame).await?;
         if requests.is_empty() {
             writer.flush().await?;
         }
@@ -486,7 +492,7 @@ async fn write_pieces<W: AsyncWrite + Unpin>(writer: &mut W, frame: Pieces) -> i
 const READ_AHEAD: usize = 32 * 1024;
 
 async fn read_responses<R: AsyncRead + Unpin>(
-    mut reader: R,
+    reader: &mut R,
     shared: &Shared,
     max_response_bytes: usize,
 ) -> io::Result<()> {

@@ -204,6 +204,9 @@ impl fmt::Display for Work {
             Self::AgainEnd { partition, offset } => write!(f, "again end of {partition}: {offset}"),
             Self::Stuck(text) => write!(f, "STUCK {text}"),
             Self::Damaged { what } => write!(f, "DAMAGED {what}"),
+            Self::Answered { expected, got } => {
+                write!(f, "request {expected} was to be answered, {got} was")
+            }
             Self::LogCut => write!(f, "a recovery has cut a log"),
             Self::DamageTold { partition, how } => match partition {
                 Some(partition) => write!(f, "damage in {partition} told of: {how}"),

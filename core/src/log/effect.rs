@@ -33,7 +33,8 @@ pub enum Effect {
     Sync(FileName),
     /// Makes the directory's names durable.
     SyncDir,
-    /// Cuts the file to `len`, if it is longer. A missing or shorter file is left as it is.
+    /// Cuts the file to `len`, such that the next sync makes that durable even if a failed one has
+    /// lost an earlier cut. A missing or shorter file is left as it is.
     Truncate {
         /// The file.
         file: FileName,

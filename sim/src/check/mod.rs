@@ -14,7 +14,9 @@ mod finding;
 mod inconsistent_offset;
 mod log_start_regression;
 mod lost_write;
+mod misordered_answer;
 mod misplaced_time;
+mod offset_gap;
 mod overdue_deletion;
 mod reordered_write;
 mod skipped_read;
@@ -122,13 +124,14 @@ macro_rules! invariant {
 }
 
 /// Every invariant, by name.
-pub const INVARIANTS: [Invariant; 17] = [
+pub const INVARIANTS: [Invariant; 19] = [
     invariant!(lost_write),
     invariant!(duplicate_write),
     invariant!(reordered_write),
     invariant!(changed_record),
     invariant!(vanished_read),
     invariant!(inconsistent_offset),
+    invariant!(offset_gap),
     invariant!(skipped_read),
     invariant!(unseen_record),
     invariant!(commit_regression),
@@ -139,6 +142,7 @@ pub const INVARIANTS: [Invariant; 17] = [
     invariant!(early_deletion),
     invariant!(overdue_deletion),
     invariant!(misplaced_time),
+    invariant!(misordered_answer),
     invariant!(stuck_operation),
 ];
 

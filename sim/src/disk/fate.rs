@@ -147,6 +147,12 @@ fn settle_file(file: &mut FileImages, mood: Mood, random: &mut SimRandom, losses
             Change::Truncate { len } => *len,
         });
         match (fate, change) {
+            (Fate::Kept | Fate::Torn, Change::Write { at, bytes })
+                if mood == Mood::Mixed && splits_its_head(*at, bytes) && random.chance(1, 2) =>
+            {
+                losses.torn += 1;
+                keep_sectors(&mut file.durable, *at, bytes, |index| index > 0);
+            }
             (Fate::Kept, _) => {
                 losses.kept += 1;
                 change.apply(&mut file.durable);
@@ -166,20 +172,32 @@ fn settle_file(file: &mut FileImages, mood: Mood, random: &mut SimRandom, losses
     }
 }
 
+/// Whether a sector ends within the first bytes of a write, where formats keep what no checksum covers:
+/// rare as writes go, and the one place where a piece that is lost may pass for another value.
+fn splits_its_head(at: u64, bytes: &[u8]) -> bool {
+    const HEAD: u64 = 24;
+    let first = SECTOR - at % SECTOR;
+    first < HEAD && first < bytes.len() as u64
+}
+
 /// Keeps some sectors of a write: a run at its beginning, all but the first, or any.
 fn tear(image: &mut Vec<u8>, at: u64, bytes: &[u8], random: &mut SimRandom) {
-    let end = at + bytes.len() as u64;
-    let sectors = (at / SECTOR)..=((end - 1) / SECTOR);
-    let count = sectors.end() - sectors.start() + 1;
+    let count = (at + bytes.len() as u64 - 1) / SECTOR - at / SECTOR + 1;
     let run = random.chance(1, 2).then(|| random.within(0..=count));
     let all_but_first = run.is_none() && random.chance(1, 2);
-    for (index, sector) in sectors.enumerate() {
-        let kept = match run {
-            Some(run) => (index as u64) < run,
-            None if all_but_first => index > 0,
-            None => random.chance(1, 2),
-        };
-        if kept {
+    keep_sectors(image, at, bytes, |index| match run {
+        Some(run) => index < run,
+        None if all_but_first => index > 0,
+        None => random.chance(1, 2),
+    });
+}
+
+/// Writes those sectors of a write that are kept, numbered from the first that it touches.
+fn keep_sectors(image: &mut Vec<u8>, at: u64, bytes: &[u8], mut is_kept: impl FnMut(u64) -> bool) {
+    let end = at + bytes.len() as u64;
+    let sectors = (at / SECTOR)..=((end - 1) / SECTOR);
+    for (index, sector) in (0..).zip(sectors) {
+        if is_kept(index) {
             let from = (sector * SECTOR).max(at);
             let to = ((sector + 1) * SECTOR).min(end);
             put(image, from, &bytes[usize_of(from - at)..usize_of(to - at)]);

@@ -308,6 +308,13 @@ pub enum Work {
         /// Its end offset.
         offset: i64,
     },
+    /// One of several requests under way on a connection was answered.
+    Answered {
+        /// The number of the request whose turn it was.
+        expected: i32,
+        /// The number of the request that the answer is for.
+        got: i32,
+    },
     /// Something outstanding did not end in its time.
     Stuck(String),
     /// What was durable was damaged or taken away by a fault.
@@ -359,6 +366,7 @@ impl Work {
             | Self::Assigned { .. }
             | Self::CommitAcknowledged { .. }
             | Self::CommitFailed { .. }
+            | Self::Answered { .. }
             | Self::Stuck(_)
             | Self::Damaged { .. }
             | Self::LogCut => None,

@@ -389,6 +389,11 @@ impl NetState {
             from: connection.ends[end].node,
             to: connection.ends[1 - end].node,
         };
+        // What a cut has held up is still with the sender, who drops it.
+        let unsent = reset && self.is_cut(link);
+        let Some(connection) = self.connections.get_mut(&number) else {
+            return;
+        };
         let unread = connection.pipes[1 - end].unread();
         connection.pipes[1 - end].reader_gone = true;
         let arrives = now + self.latency(link);
@@ -397,6 +402,9 @@ impl NetState {
         };
         let pipe = &mut connection.pipes[end];
         if reset || unread {
+            if unsent {
+                pipe.vanish();
+            }
             pipe.push_reset(arrives, false);
         } else if !pipe.closed {
             pipe.push_end(arrives);

@@ -208,6 +208,27 @@ fn a_reset_is_seen_in_the_middle_of_a_frame() {
 }
 
 #[test]
+fn what_a_cut_holds_up_is_delivered_after_a_close_and_dropped_by_a_reset() {
+    for resets in [false, true] {
+        run(|pair| async move {
+            let (mut client, mut server) = pair.connect().await;
+            pair.set(CLIENT, SERVER, true);
+            client.write_all(b"late").await.unwrap();
+            if resets {
+                client.reset();
+            } else {
+                drop(client);
+            }
+            pair.set(CLIENT, SERVER, false);
+            let mut received = Vec::new();
+            let end = server.read_to_end(&mut received).await;
+            assert_eq!(end.is_err(), resets);
+            assert_eq!(received.is_empty(), resets);
+        });
+    }
+}
+
+#[test]
 fn a_killed_process_resets_connections_with_unread_bytes_and_frees_its_port() {
     run(|pair| async move {
         let (mut client, server) = pair.connect().await;

@@ -23,10 +23,9 @@ use crate::{
 
 /// How long the broker may take to serve after its start, and an admin to be answered.
 const READY_PATIENCE: Duration = Duration::from_secs(120);
-/// How long a group may take to settle and read the rest: a session, a rebalance that waits for a
-/// stalled member, and a slow reader of what the others left (three records a poll, one small
-/// segment a fetch, a fetch held up by partitions without news).
-const GROUP_PATIENCE: Duration = Duration::from_secs(180);
+/// How long a group that has not read everything may go without any progress: a JoinGroup of before the
+/// faults ended that nobody will answer, a session, and a rebalance that waits for a stalled member.
+const GROUP_PATIENCE: Duration = Duration::from_secs(40);
 /// The group of all readers.
 pub(super) const READERS: &str = "readers";
 /// The group that divides the partitions among its members.
@@ -331,6 +330,10 @@ impl Stage {
         }
         if self.inner.scenario.workload.members > 1 {
             self.lose_a_member_for_good();
+            self.restart_without_it().await;
+            if !self.wait_until_ready().await {
+                return false;
+            }
             // Some of what is written now falls to its partitions.
             self.world().clock().sleep(Duration::from_secs(1)).await;
         }
@@ -343,13 +346,9 @@ impl Stage {
         }
         // Readers get a while to see what was written last, a group until it has read everything.
         self.world().clock().sleep(Duration::from_secs(3)).await;
-        if self.inner.scenario.workload.members > 0
-            && !self
-                .in_time(GROUP_PATIENCE, self.has_read_everything(self.progress()))
-                .await
-        {
+        if self.inner.scenario.workload.members > 0 && !self.the_group_reads_everything().await {
             self.stuck(format!(
-                "the members of {MEMBERS} have not read everything {GROUP_PATIENCE:?} after the last was written"
+                "the members of {MEMBERS} have not read everything, and nothing more in {GROUP_PATIENCE:?}"
             ));
         }
         self.sessions_end(within).await;
@@ -418,6 +417,33 @@ impl Stage {
         if let Some(client) = self.inner.clients.get("member1") {
             client.node.kill();
             client.done.send_replace(true);
+        }
+    }
+
+    /// Half the time, the coordinator has to find out from its log that a member is missing.
+    async fn restart_without_it(&self) {
+        let mut random = self.world().random("a member is lost");
+        let _up = self.process_faults().lock().await;
+        match random.index(4) {
+            0 => self.server().kill(),
+            1 => self.stop_server().await,
+            _ => return,
+        }
+        self.world().clock().sleep(Duration::from_millis(200)).await;
+        self.server().start();
+    }
+
+    /// False if the members make no more progress though there is something left to read.
+    async fn the_group_reads_everything(&self) -> bool {
+        let mut everything = std::pin::pin!(self.has_read_everything(self.progress()));
+        loop {
+            let before = self.progress().read();
+            if self.in_time(GROUP_PATIENCE, everything.as_mut()).await {
+                return true;
+            }
+            if self.progress().read() == before {
+                return false;
+            }
         }
     }
 

@@ -60,6 +60,12 @@ impl GroupProgress {
         end <= 0 || lock(&self.ends).get(partition).is_some_and(|at| *at >= end)
     }
 
+    /// How much was handed to the members in all; it grows with every progress.
+    #[must_use]
+    pub fn read(&self) -> i64 {
+        lock(&self.ends).values().sum()
+    }
+
     /// Everything below `next` was handed to somebody.
     pub(super) fn reached(&self, partition: &TopicPartition, next: i64) {
         let mut ends = lock(&self.ends);

@@ -115,17 +115,7 @@ impl RawClient {
         offset: i64,
         wait: Duration,
     ) -> Result<Page, RawError> {
-        let request = FetchRequest {
-            max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(0),
-            min_bytes: 1,
-            max_bytes: MAX_BYTES,
-            topics: vec![FetchTopic {
-                topic: partition.name().into(),
-                partitions: vec![wanted(partition, offset)],
-                ..FetchTopic::default()
-            }],
-            ..FetchRequest::default()
-        };
+        let request = fetch_request(partition, offset, wait);
         let response = self.call(&request, FETCH_VERSION).await?;
         check(response.error_code)?;
         let topic = response.responses.into_iter().next();
@@ -145,19 +135,7 @@ impl RawClient {
         partition: &TopicPartition,
         time: i64,
     ) -> Result<(i64, i64), RawError> {
-        let request = ListOffsetsRequest {
-            replica_id: -1,
-            topics: vec![ListOffsetsTopic {
-                name: partition.name().into(),
-                partitions: vec![ListOffsetsPartition {
-                    partition_index: partition.partition,
-                    timestamp: time,
-                    ..ListOffsetsPartition::default()
-                }],
-                ..ListOffsetsTopic::default()
-            }],
-            ..ListOffsetsRequest::default()
-        };
+        let request = list_request(partition, time);
         let response = self.call(&request, LIST_OFFSETS_VERSION).await?;
         let topic = response.topics.into_iter().next();
         let found = topic.and_then(|topic| topic.partitions.into_iter().next());
@@ -202,6 +180,33 @@ impl RawClient {
         Ok(response)
     }
 
+    /// Sends several requests at once, the first of which waits for records that may not come, and
+    /// says for each answer whose turn it was and whose it is.
+    pub(super) async fn answers_in_turn(
+        &mut self,
+        partition: &TopicPartition,
+        wait: Duration,
+    ) -> Result<Vec<(i32, i32)>, RawError> {
+        let (end, _) = self.list_offset(partition, LATEST).await?;
+        let fetch = fetch_request(partition, end, wait);
+        let look_up = list_request(partition, EARLIEST);
+        let io = self.io.clone();
+        let turns = async {
+            let first = self.send(&fetch, FETCH_VERSION).await?;
+            self.send(&look_up, LIST_OFFSETS_VERSION).await?;
+            let last = self.send(&look_up, LIST_OFFSETS_VERSION).await?;
+            let mut turns = Vec::new();
+            for expected in first..=last {
+                let frame = self.receive().await?;
+                let number = frame.first_chunk().ok_or("an answer without a number")?;
+                turns.push((expected, i32::from_be_bytes(*number)));
+            }
+            Ok(turns)
+        };
+        let turns = io.timeout(TIMEOUT, turns).await;
+        self.kept_if_answered(turns)
+    }
+
     async fn call<R: ApiRequest + Sync>(
         &mut self,
         request: &R,
@@ -212,6 +217,11 @@ impl RawClient {
     {
         let io = self.io.clone();
         let answer = io.timeout(TIMEOUT, self.exchange(request, version)).await;
+        self.kept_if_answered(answer)
+    }
+
+    /// A connection on which something failed is not used again.
+    fn kept_if_answered<T>(&mut self, answer: Option<Result<T, String>>) -> Result<T, RawError> {
         let answer = answer.unwrap_or_else(|| Err("no answer in time".to_owned()));
         if answer.is_err() {
             self.stream = None;
@@ -227,17 +237,26 @@ impl RawClient {
     where
         R::Response: Send,
     {
-        let text = |error: std::io::Error| error.to_string();
+        self.send(request, version).await?;
+        let mut decoder = Decoder::new(self.receive().await?);
+        ResponseHeader::decode(&mut decoder, R::KEY.response_header_version(version))
+            .and_then(|_| R::Response::decode(&mut decoder, version))
+            .map_err(|error| format!("unreadable answer: {error}"))
+    }
+
+    /// Sends a request, and gives its number on the connection.
+    async fn send<R: ApiRequest + Sync>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> Result<i32, String> {
         if self.stream.is_none() {
             let address = self
                 .bootstrap
                 .parse()
                 .map_err(|_| "not an address".to_owned())?;
-            self.stream = Some(self.io.net().connect(address).await.map_err(text)?);
+            self.stream = Some(self.io.net().connect(address).await.map_err(in_words)?);
         }
-        let Some(stream) = &mut self.stream else {
-            return Err("not connected".to_owned());
-        };
         self.correlation += 1;
         let header = RequestHeader {
             request_api_key: R::KEY.code(),
@@ -251,17 +270,57 @@ impl RawClient {
             .encode(&mut encoder, R::KEY.request_header_version(version))
             .and_then(|()| request.encode(&mut encoder, version));
         encoded.map_err(|error| error.to_string())?;
-        stream
-            .write_all(&encoder.finish().into_bytes())
-            .await
-            .map_err(text)?;
-        let len = stream.read_u32().await.map_err(text)?;
+        let stream = self.stream.as_mut().ok_or("not connected")?;
+        let sent = stream.write_all(&encoder.finish().into_bytes()).await;
+        sent.map_err(in_words)?;
+        Ok(self.correlation)
+    }
+
+    /// The next answer, from its header on.
+    async fn receive(&mut self) -> Result<Bytes, String> {
+        let stream = self.stream.as_mut().ok_or("not connected")?;
+        let len = stream.read_u32().await.map_err(in_words)?;
         let mut frame = vec![0; usize::try_from(len).unwrap_or(0).min(64 << 20)];
-        stream.read_exact(&mut frame).await.map_err(text)?;
-        let mut decoder = Decoder::new(Bytes::from(frame));
-        ResponseHeader::decode(&mut decoder, R::KEY.response_header_version(version))
-            .and_then(|_| R::Response::decode(&mut decoder, version))
-            .map_err(|error| format!("unreadable answer: {error}"))
+        stream.read_exact(&mut frame).await.map_err(in_words)?;
+        Ok(Bytes::from(frame))
+    }
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "map_err gives the error away"
+)]
+fn in_words(error: std::io::Error) -> String {
+    error.to_string()
+}
+
+fn fetch_request(partition: &TopicPartition, offset: i64, wait: Duration) -> FetchRequest {
+    FetchRequest {
+        max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(0),
+        min_bytes: 1,
+        max_bytes: MAX_BYTES,
+        topics: vec![FetchTopic {
+            topic: partition.name().into(),
+            partitions: vec![wanted(partition, offset)],
+            ..FetchTopic::default()
+        }],
+        ..FetchRequest::default()
+    }
+}
+
+fn list_request(partition: &TopicPartition, time: i64) -> ListOffsetsRequest {
+    ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![ListOffsetsTopic {
+            name: partition.name().into(),
+            partitions: vec![ListOffsetsPartition {
+                partition_index: partition.partition,
+                timestamp: time,
+                ..ListOffsetsPartition::default()
+            }],
+            ..ListOffsetsTopic::default()
+        }],
+        ..ListOffsetsRequest::default()
     }
 }
 

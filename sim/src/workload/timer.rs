@@ -1,11 +1,12 @@
-//! A reader that looks for offsets by time (ListOffsets), of now and of a while ago.
+//! A reader that looks for offsets by time (ListOffsets), of now and of a while ago; and that sends
+//! several requests at once now and then, and sees in which order they are answered.
 
 use std::time::Duration;
 
 use ottla_io::Clock;
 use tokio::sync::watch;
 
-use super::raw::{EARLIEST, LATEST, RawClient, RawError};
+use super::raw::{EARLIEST, RawClient, RawError};
 use crate::{
     event::{Recorder, TopicPartition, Work},
     io::SimIo,
@@ -35,9 +36,12 @@ pub async fn look(
         if let Ok(found) = look_up(&mut raw, partition, time).await {
             recorder.work(node, found);
         }
-        if random.chance(1, 10) {
-            // The end is somewhere, whatever goes on.
-            let _ = raw.list_offset(partition, LATEST).await;
+        if random.chance(1, 4) {
+            let wait = random.micros(0..=500_000);
+            let turns = raw.answers_in_turn(partition, wait).await;
+            for (expected, got) in turns.unwrap_or_default() {
+                recorder.work(node, Work::Answered { expected, got });
+            }
         }
         io.sleep(random.micros(1_000..=300_000)).await;
         if random.chance(1, 50) {

@@ -91,6 +91,7 @@ impl Trace<'_> {
             | Work::ClocksWrong
             | Work::UnsyncedLost
             | Work::Damaged { .. }
+            | Work::Answered { .. }
             | Work::LogCut
             | Work::DamageTold {
                 partition: None, ..
