@@ -33,12 +33,20 @@ pub enum Effect {
     Sync(FileName),
     /// Makes the directory's names durable.
     SyncDir,
-    /// Cuts the file to `len`, such that the next sync makes that durable even if a failed one has
-    /// lost an earlier cut. A missing or shorter file is left as it is.
+    /// Cuts the file to `len`, if it is longer. A missing or shorter file is left as it is.
     Truncate {
         /// The file.
         file: FileName,
         /// Its new length.
+        len: u64,
+    },
+    /// Gives the file the length `len` such that the next sync makes it durable, even if that is the
+    /// length which it shows already: a sync that failed may have lost an earlier cut. The file is a
+    /// byte longer on the way, so it is one that may have a torn end: the last segment's.
+    Recut {
+        /// The file.
+        file: FileName,
+        /// Its length.
         len: u64,
     },
     /// Puts a whole small file in place, atomically and durably.

@@ -277,25 +277,23 @@ pub(super) async fn perform<I: Io>(place: &Place<I>, effect: Effect) -> io::Resu
         },
         Effect::SyncDir => place.io.disk().sync_dir(&place.folder).await,
         Effect::Truncate { file, len } => match place.open(file, OpenMode::Read).await {
-            Ok(opened) => {
-                let found = opened.len().await?;
-                if found > len {
-                    // What is mapped of it must not reach past its end.
-                    place.files.forget(place.number, file);
-                }
-                if found == len {
-                    // An earlier cut may be in the page cache alone, with a failed sync behind it. To
-                    // cut a file to the length that it has does nothing.
-                    opened.truncate(len + 1).await?;
-                }
-                match found >= len {
-                    true => opened.truncate(len).await,
-                    false => Ok(()),
-                }
+            Ok(opened) if opened.len().await? > len => {
+                // What is mapped of it must not reach past its end.
+                place.files.forget(place.number, file);
+                opened.truncate(len).await
             }
+            Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         },
+        Effect::Recut { file, len } => {
+            let opened = place.open(file, OpenMode::Create).await?;
+            // What is mapped of it must not reach past its end.
+            place.files.forget(place.number, file);
+            // To cut a file to the length that it shows does nothing.
+            opened.truncate(len + 1).await?;
+            opened.truncate(len).await
+        }
         Effect::Replace { file, contents } => {
             place.files.forget(place.number, file);
             let replaced = place.io.disk().replace(&place.path(file), contents).await;

@@ -247,10 +247,12 @@ impl Recovery {
         let segment = &mut found.segment;
         segment.push_time_entry();
         let [log, offsets, times, aborted] = segment.files();
-        // The file may have been listed longer than it is; its length is durable with its bytes.
-        out.push(Effect::Truncate {
-            file: log,
-            len: segment.size,
+        // The file may have been listed longer than it is; its length is durable with its bytes. The
+        // last one may have been cut before, with a sync behind it that failed.
+        let len = segment.size;
+        out.push(match last {
+            true => Effect::Recut { file: log, len },
+            false => Effect::Truncate { file: log, len },
         });
         for (file, contents) in [
             (offsets, segment.encode_offsets_from(0)),

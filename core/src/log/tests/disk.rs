@@ -69,7 +69,7 @@ impl Disk {
                 }
             }
             Effect::SyncDir => self.durable = self.names.clone(),
-            Effect::Truncate { file, len } => {
+            Effect::Truncate { file, len } | Effect::Recut { file, len } => {
                 if let Some(&at) = self.names.get(&file.to_string()) {
                     self.inodes[at].data.truncate(*len as usize);
                 }

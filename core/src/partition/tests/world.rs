@@ -52,7 +52,7 @@ impl Disk {
             }
             Effect::Sync(name) => self.sync(name),
             Effect::SyncDir => {}
-            Effect::Truncate { file, len } => {
+            Effect::Truncate { file, len } | Effect::Recut { file, len } => {
                 if let Some(contents) = self.files.get_mut(&file) {
                     let len = len as usize;
                     contents.cached.truncate(len);
