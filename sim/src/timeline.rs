@@ -204,6 +204,8 @@ impl fmt::Display for Work {
             Self::AgainEnd { partition, offset } => write!(f, "again end of {partition}: {offset}"),
             Self::Stuck(text) => write!(f, "STUCK {text}"),
             Self::Damaged { what } => write!(f, "DAMAGED {what}"),
+            Self::Quiet(true) => write!(f, "quiet times begin"),
+            Self::Quiet(false) => write!(f, "quiet times end"),
             Self::Answered { expected, got } => {
                 write!(f, "request {expected} was to be answered, {got} was")
             }

@@ -13,7 +13,7 @@ use std::{
 pub(crate) struct Process {
     child: Child,
     /// Kept, so that the broker may write to it.
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
     pub(crate) port: u16,
     pub(crate) data: PathBuf,
 }
@@ -85,21 +85,27 @@ impl Process {
     }
 
     /// A broker that was started in another way.
-    pub(crate) fn of(mut child: Child, data: &Path, port: u16) -> Self {
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    pub(crate) fn of(child: Child, data: &Path, port: u16) -> Self {
+        let mut starting = Self::unready(child, data, port);
         let mut line = String::new();
         while !line.contains("listening") {
             line.clear();
-            if stdout.read_line(&mut line).unwrap() == 0 {
-                let status = child.wait().unwrap();
-                let errors = fs::read_to_string(errors_of(data)).unwrap();
+            if starting.stdout.read_line(&mut line).unwrap() == 0 {
+                let status = starting.child.wait().unwrap();
+                let errors = starting.errors();
                 panic!("the broker did not start ({status}): {errors}");
             }
         }
+        starting
+    }
+
+    /// One that is still starting.
+    pub(crate) fn unready(mut child: Child, data: &Path, port: u16) -> Self {
+        let stdout = BufReader::new(child.stdout.take().unwrap());
         let data = data.to_owned();
         Self {
             child,
-            _stdout: stdout,
+            stdout,
             port,
             data,
         }
@@ -119,10 +125,29 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// SIGSTOP: none of its threads runs a line of it any more, though one may still be in a system
+    /// call that cannot be interrupted.
+    pub(crate) fn freeze(&self) {
+        let pid = self.pid().to_string();
+        assert!(signalled(&["-STOP", &pid]));
+        while self.threads().iter().any(|state| !"TD".contains(*state)) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// The state of each thread, as `ps` shows it.
+    fn threads(&self) -> Vec<char> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let states = tasks.filter_map(|task| {
+            let stat = fs::read_to_string(task.unwrap().path().join("stat")).ok()?;
+            stat.rsplit_once(") ")?.1.chars().next()
+        });
+        states.collect()
+    }
+
     /// SIGTERM, and the status with which it ends.
     pub(crate) fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        assert!(signalled(&[&self.pid().to_string()]));
         self.child.wait().unwrap()
     }
 
@@ -141,6 +166,14 @@ impl Process {
         let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kib << 10
     }
+}
+
+fn signalled(arguments: &[&str]) -> bool {
+    Command::new("kill")
+        .args(arguments)
+        .status()
+        .unwrap()
+        .success()
 }
 
 impl Drop for Process {

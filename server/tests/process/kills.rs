@@ -1,14 +1,16 @@
-//! SIGKILL in the middle of load, again and again.
+//! SIGKILL, or a loss of power, in the middle of load, again and again.
 //!
 //! Idempotent producers write numbered records to a few partitions while a member of a group reads
-//! and commits. The broker is killed after a drawn number of acknowledgements (now and then while it
-//! is still starting), and started on the same data and port. In the end every acknowledged record is
+//! and commits. The broker goes down after a drawn number of acknowledgements (now and then while it
+//! is still starting), and is started on the same data and port. In the end every acknowledged record is
 //! there once, in its producer's order; every other one at most once; what the reader saw is what
 //! lies there; no committed offset went back; and topics are made and deleted as acknowledged.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     env,
+    path::Path,
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -29,7 +31,10 @@ use ottla_io::{
 };
 use tokio::sync::mpsc;
 
-use crate::broker::{Process, command, free_port};
+use crate::{
+    broker::{Process, command, free_port},
+    power_loss::Disk,
+};
 
 const TOPIC: &str = "killed";
 const GROUP: &str = "readers";
@@ -300,9 +305,42 @@ async fn change_topics(admin: &Admin<RealIo>, kill: u64, topics: &mut BTreeSet<S
     topics.insert(name);
 }
 
+/// Where the broker runs, and how it goes down.
+pub(crate) enum Ground {
+    /// On a disk that stays: the kernel keeps what was written.
+    Kept,
+    /// On a disk that loses its power with it.
+    Powered(Disk),
+}
+
+impl Ground {
+    fn command(&self, data: &Path, port: u16) -> Command {
+        match self {
+            Self::Kept => command(data, port, OVERRIDES),
+            Self::Powered(disk) => disk.command(data, port, OVERRIDES),
+        }
+    }
+
+    fn start(&self, data: &Path, port: u16) -> Process {
+        Process::of(self.command(data, port).spawn().unwrap(), data, port)
+    }
+
+    fn strike(&self, broker: Process) {
+        if let Self::Powered(disk) = self {
+            broker.freeze();
+            disk.lose_power();
+        }
+        broker.kill();
+        if let Self::Powered(disk) = self {
+            disk.come_back();
+        }
+    }
+}
+
 /// Kills while the producers and the reader are at work; gives the last broker.
 async fn kill_again_and_again(
     io: &RealIo,
+    ground: &Ground,
     mut broker: Process,
     kills: u64,
     draw: &mut Draw,
@@ -322,15 +360,16 @@ async fn kill_again_and_again(
         if draw.below(2) == 0 {
             change_topics(&admin, kill, &mut topics).await;
         }
-        broker.kill();
+
+        ground.strike(broker);
         if draw.below(4) == 0 {
             // In the middle of recovery, too. This is a point in time to fail at, not one to wait for.
-            let mut starting = command(&data, port, OVERRIDES).spawn().unwrap();
+            let starting = ground.command(&data, port).spawn().unwrap();
             io.sleep(Duration::from_micros(draw.below(150_000))).await;
-            starting.kill().unwrap();
-            starting.wait().unwrap();
+
+            ground.strike(Process::unready(starting, &data, port));
         }
-        broker = Process::start(&data, port, OVERRIDES);
+        broker = ground.start(&data, port);
         // Acknowledgements from before the kill say nothing about the load on this broker.
         while acknowledged.try_recv().is_ok() {}
         if kill % 4 == 3 {
@@ -350,6 +389,12 @@ async fn kill_again_and_again(
 
 #[test]
 fn kills_under_load_lose_and_duplicate_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    strike_under_load(Ground::Kept, &folder.path().join("data"));
+}
+
+/// As often as wanted, with what is promised checked in the end.
+pub(crate) fn strike_under_load(ground: Ground, data: &Path) {
     let kills = number_from("OTTLA_KILLS").unwrap_or(KILLS);
     let seed = number_from("OTTLA_SEED").unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -357,17 +402,16 @@ fn kills_under_load_lose_and_duplicate_nothing() {
     });
     // Shown when the test fails.
     println!("OTTLA_SEED={seed} OTTLA_KILLS={kills}");
-    let folder = tempfile::tempdir().unwrap();
-    let broker = Process::start(&folder.path().join("data"), free_port(), OVERRIDES);
+    let broker = ground.start(data, free_port());
     let within = Duration::from_secs(60 + 2 * kills);
     real::run(|io| async move {
-        let run = run(io.clone(), broker, kills, Draw(seed));
+        let run = run(io.clone(), ground, broker, kills, Draw(seed));
         io.timeout(within, run).await.expect("the run ends in time");
     })
     .unwrap();
 }
 
-async fn run(io: RealIo, broker: Process, kills: u64, mut draw: Draw) {
+async fn run(io: RealIo, ground: Ground, broker: Process, kills: u64, mut draw: Draw) {
     let address = broker.address();
     let admin = Admin::new(io.clone(), [&address]).unwrap();
     admin
@@ -399,8 +443,16 @@ async fn run(io: RealIo, broker: Process, kills: u64, mut draw: Draw) {
     let reading = io.spawn("reader", reading);
     commits.recv().await.unwrap();
 
-    let broker =
-        kill_again_and_again(&io, broker, kills, &mut draw, &mut acknowledged, &read).await;
+    let broker = kill_again_and_again(
+        &io,
+        &ground,
+        broker,
+        kills,
+        &mut draw,
+        &mut acknowledged,
+        &read,
+    )
+    .await;
     // A last stretch that nobody disturbs.
     for _ in 0..500 {
         acknowledged.recv().await.unwrap();

@@ -1,5 +1,5 @@
 //! The broker as a process of its own: killed under load, told to stop, given bad input, started on
-//! directories that it must refuse, and left without room on its disk.
+//! directories that it must refuse, left without room on its disk, and out of power with it.
 //!
 //! What the simulator checks on seeds, these tests check on a real kernel. `OTTLA_BINARY` names
 //! another binary than the one that was built with the tests (`cargo xtask interop` gives the release
@@ -18,4 +18,5 @@ mod broker;
 mod directories;
 mod full_disk;
 mod kills;
+mod power_loss;
 mod raw;

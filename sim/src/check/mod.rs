@@ -19,6 +19,7 @@ mod misplaced_time;
 mod offset_gap;
 mod overdue_deletion;
 mod reordered_write;
+mod restless_group;
 mod skipped_read;
 mod stale_commit;
 mod stuck_operation;
@@ -124,7 +125,7 @@ macro_rules! invariant {
 }
 
 /// Every invariant, by name.
-pub const INVARIANTS: [Invariant; 19] = [
+pub const INVARIANTS: [Invariant; 20] = [
     invariant!(lost_write),
     invariant!(duplicate_write),
     invariant!(reordered_write),
@@ -137,6 +138,7 @@ pub const INVARIANTS: [Invariant; 19] = [
     invariant!(commit_regression),
     invariant!(stale_commit),
     invariant!(double_owner),
+    invariant!(restless_group),
     invariant!(unstable_end),
     invariant!(log_start_regression),
     invariant!(early_deletion),

@@ -89,6 +89,7 @@ impl DiskState {
             match &mut inode {
                 Inode::File(file) => {
                     file.cached = file.durable.clone();
+                    file.cold_from = Some(0);
                     file.named = true;
                     file.opens = 0;
                     self.used += file.cached.len() as u64;
@@ -148,7 +149,9 @@ fn settle_file(file: &mut FileImages, mood: Mood, random: &mut SimRandom, losses
         });
         match (fate, change) {
             (Fate::Kept | Fate::Torn, Change::Write { at, bytes })
-                if mood == Mood::Mixed && splits_its_head(*at, bytes) && random.chance(1, 2) =>
+                if (fate == Fate::Torn || mood == Mood::Mixed)
+                    && splits_its_head(*at, bytes)
+                    && random.chance(3, 4) =>
             {
                 losses.torn += 1;
                 keep_sectors(&mut file.durable, *at, bytes, |index| index > 0);

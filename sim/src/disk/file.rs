@@ -106,8 +106,11 @@ impl File for SimFile {
 
     async fn read_at(&self, at: u64, len: usize) -> Result<Bytes> {
         let inode = self.open.inode;
+        self.disk().process.only_alive().await;
+        let end = at.saturating_add(len as u64);
+        let cost = self.disk().device.lock().read_cost(inode, end);
         self.disk()
-            .perform("read", Cost::Memory, |state| {
+            .perform("read", cost, |state| {
                 let bytes = state.read(inode, at, len);
                 self.disk().record(What::DiskRead {
                     inode,
@@ -171,8 +174,10 @@ impl File for SimFile {
 
     async fn map(&self, len: u64) -> Result<SimMap> {
         let inode = self.open.inode;
+        self.disk().process.only_alive().await;
+        let cost = self.disk().device.lock().read_cost(inode, len);
         self.disk()
-            .perform("map", Cost::Memory, |state| {
+            .perform("map", cost, |state| {
                 if len > state.len(inode) {
                     return of_kind(ErrorKind::UnexpectedEof);
                 }

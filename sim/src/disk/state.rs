@@ -45,6 +45,8 @@ pub(super) struct FileImages {
     pub(super) unsynced: Vec<(u64, Change)>,
     pub(super) opens: u32,
     pub(super) named: bool,
+    /// The page cache knows nothing from here on: the file was not read there since the power came.
+    pub(super) cold_from: Option<u64>,
 }
 
 #[derive(Default)]
@@ -175,6 +177,21 @@ impl DiskState {
 
     pub(super) fn len(&mut self, inode: u64) -> u64 {
         self.file(inode).map_or(0, |file| file.cached.len() as u64)
+    }
+
+    /// What a read up to `end` costs: after a loss of power, each byte comes from the device once.
+    pub(super) fn read_cost(&mut self, inode: u64, end: u64) -> Cost {
+        let Some(file) = self.file(inode) else {
+            return Cost::Memory;
+        };
+        let end = end.min(file.cached.len() as u64);
+        match &mut file.cold_from {
+            Some(from) if end > *from => {
+                *from = end;
+                Cost::Device
+            }
+            _ => Cost::Memory,
+        }
     }
 
     pub(super) fn read(&mut self, inode: u64, at: u64, len: usize) -> Bytes {

@@ -315,6 +315,8 @@ pub enum Work {
         /// The number of the request that the answer is for.
         got: i32,
     },
+    /// From now on nothing fails and nobody comes or goes, or no longer so.
+    Quiet(bool),
     /// Something outstanding did not end in its time.
     Stuck(String),
     /// What was durable was damaged or taken away by a fault.
@@ -367,6 +369,7 @@ impl Work {
             | Self::CommitAcknowledged { .. }
             | Self::CommitFailed { .. }
             | Self::Answered { .. }
+            | Self::Quiet(_)
             | Self::Stuck(_)
             | Self::Damaged { .. }
             | Self::LogCut => None,

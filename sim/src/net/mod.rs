@@ -95,6 +95,12 @@ impl Network {
         count
     }
 
+    /// Whether bytes are on their way to somebody who may still read them.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.lock().is_busy()
+    }
+
     /// A node loses its connections to all others without a word: they are half-open.
     pub fn sever(&self, node: NodeId) -> usize {
         let (count, wakers) = self.lock().sever(node);

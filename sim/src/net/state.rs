@@ -251,6 +251,12 @@ impl NetState {
         now + self.random.within(RETRANSMISSION_MICROS) * 1_000
     }
 
+    pub(super) fn is_busy(&self) -> bool {
+        let pipes = self.connections.values().flat_map(|one| &one.pipes);
+        let mut pipes = pipes.filter(|pipe| !pipe.reader_gone);
+        pipes.any(Pipe::unread)
+    }
+
     pub(super) fn reset_between(&mut self, one: NodeId, other: NodeId) -> (usize, Vec<Waker>) {
         let mut count = 0;
         let mut wakers = Vec::new();

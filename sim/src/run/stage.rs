@@ -17,7 +17,11 @@ use crate::{
     net::Link,
     scenario::{FAULTS_STREAM, Fault, Scenario, Workload},
     server::Server,
-    workload::{admin::OwnTopics, consumer, member::GroupProgress},
+    workload::{
+        admin::OwnTopics,
+        consumer,
+        member::{self, GroupProgress},
+    },
     world::{Node, World},
 };
 
@@ -26,6 +30,8 @@ const READY_PATIENCE: Duration = Duration::from_secs(120);
 /// How long a group that has not read everything may go without any progress: a JoinGroup of before the
 /// faults ended that nobody will answer, a session, and a rebalance that waits for a stalled member.
 const GROUP_PATIENCE: Duration = Duration::from_secs(40);
+/// How long a rebalance may go on that began in troubled times.
+const GROUP_SETTLES: Duration = Duration::from_secs(20);
 /// The group of all readers.
 pub(super) const READERS: &str = "readers";
 /// The group that divides the partitions among its members.
@@ -351,6 +357,9 @@ impl Stage {
                 "the members of {MEMBERS} have not read everything, and nothing more in {GROUP_PATIENCE:?}"
             ));
         }
+        if self.inner.scenario.workload.members > 0 && !self.expects_damage() {
+            self.leave_the_group_alone().await;
+        }
         self.sessions_end(within).await;
         self.inner.stop_consumers.send_replace(true);
         let consumed = self.all_done(Role::reads_to_the_end);
@@ -359,7 +368,23 @@ impl Stage {
                 "a consumer is not done {within:?} after the faults ended"
             ));
         }
+        self.until_nothing_is_on_its_way().await;
         self.read_in_time(Reading::Final).await
+    }
+
+    /// What nobody waits for may take its time on a narrow link: with acks=0, or of a client that is gone.
+    async fn until_nothing_is_on_its_way(&self) {
+        let arrived = async {
+            while self.world().network().is_busy() {
+                self.world().clock().sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let within = self.inner.scenario.expect.within.0;
+        if !self.in_time(within, arrived).await {
+            self.stuck(format!("bytes are still on their way after {within:?}"));
+        }
+        // And is then carried out.
+        self.world().clock().sleep(Duration::from_secs(1)).await;
     }
 
     /// Readers in sessions are told of whatever there is.
@@ -431,6 +456,20 @@ impl Stage {
         }
         self.world().clock().sleep(Duration::from_millis(200)).await;
         self.server().start();
+    }
+
+    /// Nothing fails and nobody comes or goes for longer than two sessions.
+    async fn leave_the_group_alone(&self) {
+        let clock = self.world().clock();
+        clock.sleep(GROUP_SETTLES).await;
+        self.tell_quiet(true);
+        clock.sleep(member::SESSION_TIMEOUT * 5 / 2).await;
+        self.tell_quiet(false);
+    }
+
+    fn tell_quiet(&self, quiet: bool) {
+        let recorder = self.world().recorder();
+        recorder.work(NodeId::WORLD, Work::Quiet(quiet));
     }
 
     /// False if the members make no more progress though there is something left to read.

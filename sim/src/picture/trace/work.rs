@@ -92,6 +92,7 @@ impl Trace<'_> {
             | Work::UnsyncedLost
             | Work::Damaged { .. }
             | Work::Answered { .. }
+            | Work::Quiet(_)
             | Work::LogCut
             | Work::DamageTold {
                 partition: None, ..
