@@ -135,6 +135,24 @@ impl fmt::Display for Work {
                 write!(f, "consumer {consumer} of {group} holds in {generation}:")?;
                 partitions.iter().try_for_each(|one| write!(f, " {one}"))
             }
+            Self::Took {
+                group,
+                consumer,
+                partitions,
+            } => {
+                write!(f, "consumer {consumer} of {group} is given:")?;
+                partitions.iter().try_for_each(|one| write!(f, " {one}"))
+            }
+            Self::Gave {
+                group,
+                consumer,
+                partitions,
+                lost,
+            } => {
+                let how = if *lost { "has lost" } else { "lets go" };
+                write!(f, "consumer {consumer} of {group} {how}:")?;
+                partitions.iter().try_for_each(|one| write!(f, " {one}"))
+            }
             Self::CommitSent {
                 group,
                 consumer,

@@ -151,6 +151,18 @@ pub async fn truncate_extends_with_zeros<I: Io>(ground: Ground<I>) {
     assert!(read.len() == 9_999 && read.iter().all(|byte| *byte == 0));
 }
 
+pub async fn a_byte_more_and_a_byte_less_leave_a_file_as_it_was<I: Io>(ground: Ground<I>) {
+    let whole = pattern(5_000);
+    let (_, file) = file_with(&ground, &whole).await;
+    let map = file.map(5_000).await.unwrap();
+    file.truncate(5_001).await.unwrap();
+    file.truncate(5_000).await.unwrap();
+    file.sync_data().await.unwrap();
+    assert_eq!(file.len().await.unwrap(), 5_000);
+    assert_eq!(file.read_at(0, 6_000).await.unwrap(), &whole[..]);
+    assert_eq!(&map[..], &whole[..]);
+}
+
 pub async fn clones_share_one_file<I: Io>(ground: Ground<I>) {
     let (_, file) = file_with(&ground, b"").await;
     let clone = file.clone();

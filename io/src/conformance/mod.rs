@@ -80,6 +80,7 @@ macro_rules! __conformance_cases {
                 sync_of_an_untouched_file_succeeds
                 truncate_cuts
                 truncate_extends_with_zeros
+                a_byte_more_and_a_byte_less_leave_a_file_as_it_was
                 clones_share_one_file
                 two_handles_see_one_file
                 map_shows_the_bytes
@@ -129,6 +130,8 @@ macro_rules! __conformance_cases {
                 half_close_lets_the_other_way_go_on
                 what_was_sent_before_the_close_arrives
                 reset_is_seen_by_the_peer
+                reset_in_the_middle_of_a_transfer_is_no_clean_end
+                write_after_the_peers_reset_fails
                 write_to_a_peer_that_is_gone_fails
                 large_transfer_arrives_whole_and_in_order
                 vectored_write_arrives_in_order

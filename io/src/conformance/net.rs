@@ -192,6 +192,25 @@ pub async fn reset_is_seen_by_the_peer<I: Io>(ground: Ground<I>) {
     assert_eq!(seen.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
+pub async fn reset_in_the_middle_of_a_transfer_is_no_clean_end<I: Io>(ground: Ground<I>) {
+    let (mut server, mut client) = pair(&ground).await;
+    // More than the peer has room for: some of it was not sent yet.
+    let waiting = fill(&ground, &mut client).await;
+    client.reset();
+    let mut heard = Vec::new();
+    let end = within(&ground, server.read_to_end(&mut heard)).await;
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert!(heard.len() as u64 <= waiting);
+}
+
+pub async fn write_after_the_peers_reset_fails<I: Io>(ground: Ground<I>) {
+    let (mut server, client) = pair(&ground).await;
+    client.reset();
+    let seen = within(&ground, server.read(&mut [0; 8])).await;
+    assert!(seen.is_err());
+    assert!(within(&ground, server.write_all(&[1; 8])).await.is_err());
+}
+
 pub async fn write_to_a_peer_that_is_gone_fails<I: Io>(ground: Ground<I>) {
     let (mut server, client) = pair(&ground).await;
     drop(client);

@@ -18,6 +18,7 @@ mod misordered_answer;
 mod misplaced_time;
 mod offset_gap;
 mod overdue_deletion;
+mod overlapping_owner;
 mod reordered_write;
 mod restless_group;
 mod skipped_read;
@@ -125,7 +126,7 @@ macro_rules! invariant {
 }
 
 /// Every invariant, by name.
-pub const INVARIANTS: [Invariant; 20] = [
+pub const INVARIANTS: [Invariant; 21] = [
     invariant!(lost_write),
     invariant!(duplicate_write),
     invariant!(reordered_write),
@@ -138,6 +139,7 @@ pub const INVARIANTS: [Invariant; 20] = [
     invariant!(commit_regression),
     invariant!(stale_commit),
     invariant!(double_owner),
+    invariant!(overlapping_owner),
     invariant!(restless_group),
     invariant!(unstable_end),
     invariant!(log_start_regression),

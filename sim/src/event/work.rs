@@ -193,6 +193,26 @@ pub enum Work {
         /// All that it holds.
         partitions: Vec<TopicPartition>,
     },
+    /// A member was given partitions, beside those that it has: it may begin to read them.
+    Took {
+        /// The group.
+        group: Arc<str>,
+        /// The consumer's number.
+        consumer: u32,
+        /// The new ones.
+        partitions: Vec<TopicPartition>,
+    },
+    /// A member has let partitions go: it reads them no more.
+    Gave {
+        /// The group.
+        group: Arc<str>,
+        /// The consumer's number.
+        consumer: u32,
+        /// Which.
+        partitions: Vec<TopicPartition>,
+        /// It was told that it had lost them, some time ago.
+        lost: bool,
+    },
     /// A commit was sent.
     CommitSent {
         /// The group.
@@ -366,6 +386,8 @@ impl Work {
             | Self::ClocksWrong
             | Self::UnsyncedLost
             | Self::Assigned { .. }
+            | Self::Took { .. }
+            | Self::Gave { .. }
             | Self::CommitAcknowledged { .. }
             | Self::CommitFailed { .. }
             | Self::Answered { .. }

@@ -140,6 +140,12 @@ impl Pipe {
         }
     }
 
+    /// Whether a reset is there, behind whatever is still to be read.
+    pub(super) fn is_reset(&self, now: u64) -> bool {
+        let last = self.items.back();
+        last.is_some_and(|item| matches!(item.what, Arriving::Reset) && item.arrives <= now)
+    }
+
     pub(super) fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();

@@ -142,6 +142,9 @@ impl SimStream {
         if pipe.reset || pipe.closed {
             return broken(ErrorKind::BrokenPipe);
         }
+        if connection.pipes[1 - self.end].is_reset(now) && !state.is_cut(back) {
+            return broken(ErrorKind::ConnectionReset);
+        }
         let room = pipe.room();
         let (gone, powered) = (pipe.reader_gone, state.is_powered(peer));
         let narrow = state.link(link).bytes_per_second.is_some();

@@ -361,7 +361,17 @@ impl Notes {
         }
     }
 
-    fn gone(&self, partitions: &BTreeSet<ClientPartition>) {
+    fn named(&self, partitions: &BTreeSet<ClientPartition>) -> Vec<TopicPartition> {
+        partitions.iter().map(|one| self.partition(one)).collect()
+    }
+
+    fn gone(&self, partitions: &BTreeSet<ClientPartition>, lost: bool) {
+        self.work(Work::Gave {
+            group: Arc::clone(&self.group),
+            consumer: self.consumer,
+            partitions: self.named(partitions),
+            lost,
+        });
         let mut state = lock(&self.state);
         for partition in partitions {
             state.fresh.remove(partition);
@@ -377,17 +387,22 @@ impl RebalanceListener for Notes {
     ) -> BTreeMap<ClientPartition, OffsetAndMetadata> {
         // Whether these come through is not told: they stay open.
         let sent = self.commits(Some(partitions));
-        self.gone(partitions);
+        self.gone(partitions, false);
         sent.into_iter()
             .map(|(partition, _, offset)| (partition, OffsetAndMetadata::new(offset)))
             .collect()
     }
 
     fn lost(&mut self, partitions: &BTreeSet<ClientPartition>) {
-        self.gone(partitions);
+        self.gone(partitions, true);
     }
 
     fn assigned(&mut self, partitions: &BTreeSet<ClientPartition>) {
+        self.work(Work::Took {
+            group: Arc::clone(&self.group),
+            consumer: self.consumer,
+            partitions: self.named(partitions),
+        });
         for partition in partitions {
             self.work(Work::CommitAsked {
                 group: Arc::clone(&self.group),

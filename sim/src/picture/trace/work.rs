@@ -76,6 +76,8 @@ impl Trace<'_> {
             | Work::Again { .. }
             | Work::AgainEnd { .. } => self.last_reading(index, event, work),
             Work::Assigned { .. }
+            | Work::Took { .. }
+            | Work::Gave { .. }
             | Work::CommitAsked { .. }
             | Work::CommitFound { .. }
             | Work::Resumed { .. }
@@ -208,6 +210,7 @@ impl Trace<'_> {
                 self.commits.insert(*commit, sent);
                 (group, Kind::Commit)
             }
+            Work::Took { group, .. } | Work::Gave { group, .. } => (group, Kind::Rebalance),
             Work::CommitAsked { group, .. }
             | Work::Resumed { group, .. }
             | Work::CommitFound { group, .. } => (group, Kind::Commit),
