@@ -113,3 +113,17 @@ fn at_least(key: &str, value: i64) -> i64 {
         _ => value,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_key_below_what_the_topic_key_may_be_gives_the_least() {
+        let least = at_least("segment.bytes", 1);
+        assert!(least > 1, "segment.bytes has a lower bound");
+        assert_eq!(at_least("segment.bytes", least), least);
+        assert_eq!(at_least("segment.bytes", least + 7), least + 7);
+        assert_eq!(at_least("no.such.key", 1), 1);
+    }
+}
