@@ -17,8 +17,8 @@ const PROCESS: &str = "process";
 /// A scenario that takes longer is caught in a loop in which time stands still.
 const RUN_SECONDS_MAX: u32 = 300;
 
-/// Shrinking that takes longer is given up.
-const SHRINK_SECONDS_MAX: u32 = 1800;
+/// Shrinking that takes longer stops with the smallest so far.
+const SHRINK_SECONDS_MAX: u32 = 180;
 
 /// How to look for a failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -201,8 +201,9 @@ fn shrink(
     let place = tree.target().join("shrunk");
     fs::create_dir_all(&place)
         .map_err(|error| Failure::Start(place.display().to_string(), error))?;
-    let mut shrinking = within(SHRINK_SECONDS_MAX, tree, simulator);
+    let mut shrinking = command(tree, simulator);
     shrinking.arg("shrink").args(scenario);
+    shrinking.args(["--time", &format!("{SHRINK_SECONDS_MAX}s")]);
     shrinking.args(["--seed", &seed.to_string()]);
     shrinking
         .arg("--out")
@@ -281,14 +282,11 @@ fn first_failure(text: &str) -> Option<(u64, Vec<String>)> {
     Some((seed, invariants(&lines)))
 }
 
-/// From `shrunk to 2 faults`.
+/// From the line of `ottla-sim shrink` that says what it came to: `to   2 faults, 3 nodes, ...`.
 fn faults_left(text: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .rev()
-        .find(|line| line.contains("shrunk to "))?;
-    let (_, rest) = line.split_once("shrunk to ")?;
-    rest.split(' ').next()?.parse().ok()
+    let mut lines = text.lines().rev();
+    let size = lines.find_map(|line| line.strip_prefix("to "))?;
+    size.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -314,7 +312,8 @@ seed 8 FAILED
 
     #[test]
     fn the_faults_that_are_left_are_found_in_what_shrinking_says() {
-        assert_eq!(faults_left("trying\nshrunk to 2 faults\n"), Some(2));
+        let said = "from 9 faults, 6 nodes, 20000 ms, 40 settings, seed 3\nto   1 fault, 3 nodes, 9000 ms, 12 settings, seed 3 in 40 runs, 8 s: x.toml\n";
+        assert_eq!(faults_left(said), Some(1));
         assert_eq!(faults_left("nothing"), None);
     }
 }
