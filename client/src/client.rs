@@ -464,7 +464,7 @@ impl<I: Io> Client<I> {
             {
                 return Ok(connection.clone());
             }
-            connection.close();
+            connection.give_up();
             slot.connection = None;
         }
         // Those who waited while another tried and failed share its failure.

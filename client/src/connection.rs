@@ -6,9 +6,10 @@
 //! reads and writes; whatever ends it, every waiting request learns whether it was sent.
 //!
 //! A request that gets no response in time takes the connection with it: what comes later could not
-//! come before the missing response. A connection that ends with requests unanswered is reset rather
-//! than closed: what the socket has not sent yet must not reach the broker after the same request has
-//! been sent again on another connection, or a commit would undo a later one.
+//! come before the missing response. A connection that is given up, or that fails, is reset rather than
+//! closed: what the socket has not sent yet must not reach the broker after the same request has been
+//! sent again on another connection, or a commit would undo a later one. One whose client is closed
+//! still delivers what it holds.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -67,6 +68,7 @@ struct Link {
 #[derive(Debug, Default)]
 struct Shared {
     closed: AtomicBool,
+    given_up: AtomicBool,
     close: Notify,
     waiting: Mutex<VecDeque<Waiting>>,
     last_used: AtomicU64,
@@ -135,6 +137,11 @@ impl Connection {
         self.link.shared.close();
     }
 
+    /// Ends it, and drops what was not sent: requests that wait may be sent again on another.
+    pub(crate) fn give_up(&self) {
+        self.link.shared.give_up();
+    }
+
     /// When a request was last sent over it.
     pub(crate) fn last_used(&self) -> Instant {
         Instant(self.link.shared.last_used.load(Ordering::Relaxed))
@@ -188,7 +195,7 @@ impl Connection {
         let response = decode::<R>(body, version);
         if response.is_err() {
             // What follows on this connection cannot be trusted either.
-            self.close();
+            self.give_up();
         }
         Ok((version, response?))
     }
@@ -223,7 +230,7 @@ impl Connection {
             Some(Ok(())) => Ok(()),
             Some(Err(_)) => Err(RequestError::Lost),
             None => {
-                self.close();
+                self.give_up();
                 Err(RequestError::TimedOut {
                     api: R::KEY,
                     timeout,
@@ -285,7 +292,7 @@ impl Link {
             Some(Ok(body)) => body,
             Some(Err(_)) => Err(RequestError::NotSent),
             None => {
-                self.shared.close();
+                self.shared.give_up();
                 Err(RequestError::TimedOut { api, timeout })
             }
         }
@@ -342,6 +349,11 @@ impl Link {
 }
 
 impl Shared {
+    fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+        self.close();
+    }
+
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.close.notify_one();
@@ -418,12 +430,13 @@ async fn run<S: Stream>(
         read = read_responses(&mut reader, shared, max_response_bytes) => read,
         written = write_requests(&mut writer, requests, shared) => written,
     };
+    let failed = ended.is_err();
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
     shared.closed.store(true, Ordering::Release);
     let unanswered = std::mem::take(&mut *lock(&shared.waiting));
-    if !unanswered.is_empty() {
+    if shared.given_up.load(Ordering::Acquire) || failed {
         reader.unsplit(writer).reset();
     }
     for waiting in unanswered {
