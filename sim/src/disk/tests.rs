@@ -162,6 +162,84 @@ fn a_power_loss_keeps_loses_and_tears_unsynced_writes_lengths_and_truncations() 
 }
 
 #[test]
+fn a_write_may_lose_the_few_bytes_that_it_has_in_its_first_sector_and_nothing_else() {
+    let images: BTreeSet<Vec<u8>> = (0..40)
+        .map(|seed| {
+            seeded(seed, |mut bench| async move {
+                let (disk, process) = bench.start();
+                let path = Path::new("/f");
+                let file = disk.open(path, OpenMode::Create).await.unwrap();
+                let before = Bytes::from(vec![1; 504]);
+                file.write_at(0, vec![before]).await.unwrap();
+                file.sync_data().await.unwrap();
+                disk.sync_dir(Path::new("/")).await.unwrap();
+                let write = Bytes::from(vec![2; 1000]);
+                file.write_at(504, vec![write]).await.unwrap();
+                let disk = bench.lose_power(&process);
+                disk.read(path).await.unwrap().to_vec()
+            })
+        })
+        .collect();
+    let torn = [vec![1; 504], vec![0; 8], vec![2; 992]].concat();
+    assert!(images.contains(&torn));
+}
+
+#[test]
+fn a_byte_is_read_from_the_device_once_after_a_loss_of_power() {
+    run(|mut bench| async move {
+        let (disk, process) = bench.start();
+        put(&disk, "/f", &[7; 1000]).await;
+        let path = Path::new("/f");
+        let file = disk.open(path, OpenMode::ReadWrite).await.unwrap();
+        file.sync_data().await.unwrap();
+        disk.sync_dir(Path::new("/")).await.unwrap();
+        let disk = bench.lose_power(&process);
+        let file = disk.open(path, OpenMode::Read).await.unwrap();
+        let clock = SimClock::current();
+        let mut took = Vec::new();
+        for (at, len) in [(0, 400), (0, 400), (300, 200), (500, 900), (0, 1000)] {
+            let begun = clock.now();
+            file.read_at(at, len).await.unwrap();
+            took.push(clock.now() - begun >= 100_000);
+        }
+        assert_eq!(took, [true, false, true, true, false]);
+    });
+}
+
+#[test]
+fn a_failed_sync_may_lose_a_cut_for_good_unless_the_length_is_changed_again() {
+    let lens = |again: bool| -> BTreeSet<usize> {
+        let lens = (0..40).map(|seed| {
+            seeded(seed, |mut bench| async move {
+                let (disk, process) = bench.start();
+                put(&disk, "/f", &[7; 1000]).await;
+                let path = Path::new("/f");
+                let file = disk.open(path, OpenMode::ReadWrite).await.unwrap();
+                file.sync_data().await.unwrap();
+                disk.sync_dir(Path::new("/")).await.unwrap();
+                file.truncate(400).await.unwrap();
+                bench.device.set_faults(DiskFaults {
+                    sync_errors: 10_000,
+                    ..DiskFaults::default()
+                });
+                file.sync_data().await.unwrap_err();
+                bench.device.set_faults(DiskFaults::default());
+                if again {
+                    file.truncate(401).await.unwrap();
+                    file.truncate(400).await.unwrap();
+                }
+                file.sync_data().await.unwrap();
+                let disk = bench.lose_power(&process);
+                disk.read(path).await.unwrap().len()
+            })
+        });
+        lens.collect()
+    };
+    assert_eq!(lens(false), BTreeSet::from([400, 1000]));
+    assert_eq!(lens(true), BTreeSet::from([400]));
+}
+
+#[test]
 fn unsynced_names_are_kept_or_lost_and_a_rename_is_one() {
     let mut outcomes = BTreeSet::new();
     for seed in 0..200 {
