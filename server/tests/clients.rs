@@ -5,19 +5,20 @@
     reason = "a test fails with the place of what went wrong"
 )]
 
-use std::{collections::BTreeSet, future::Future, time::Duration};
+use std::{collections::BTreeSet, future::Future, io::ErrorKind, time::Duration};
 
 use ottla::{Broker, BrokerSettings, config::BrokerConfig};
 use ottla_client::{
-    TopicPartition,
+    ClientConfig, TopicPartition,
     admin::{Admin, NewTopic},
     consumer::{Assignor, AutoOffsetReset, Consumer, ConsumerConfig},
     producer::{Producer, Record},
 };
 use ottla_io::{
-    Clock,
+    Clock, Io, Listener, Net, Spawn,
     real::{self, RealIo},
 };
+use tokio::io::AsyncReadExt;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -73,6 +74,32 @@ async fn next(io: &RealIo, consumer: &mut Consumer<RealIo>) -> String {
         }
     }
     panic!("no record comes");
+}
+
+#[test]
+fn a_connection_without_an_answer_in_time_is_reset_so_that_nothing_of_it_comes_late() {
+    real::run(|io| async move {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let listener = io.net().listen(any).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let client = ClientConfig {
+            connect_timeout: Duration::from_millis(50),
+            ..ClientConfig::default()
+        };
+        let producer = Producer::builder(io.clone(), [&address]).client(client);
+        let producer = producer.build().unwrap();
+        let sending = io.spawn("send", async move {
+            let _ = producer.queue(Record::to("t").value("x")).await;
+        });
+        let (mut silent, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        let end = io.timeout(PATIENCE, silent.read_to_end(&mut request)).await;
+        let end = end.expect("the connection ends").unwrap_err();
+        assert_eq!(end.kind(), ErrorKind::ConnectionReset);
+        assert!(!request.is_empty(), "the client had asked for versions");
+        sending.abort();
+    })
+    .unwrap();
 }
 
 #[test]
