@@ -238,3 +238,56 @@ impl BatchBuilder {
         self.build_with(codec, |records| compress(codec, level, records))
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a test fails where something went wrong"
+)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+
+    const CODECS: [Compression; 4] = [
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+        Compression::Zstd,
+    ];
+
+    #[test]
+    fn what_was_left_in_the_middle_or_was_no_data_does_not_show_in_what_comes_next() {
+        let plain: Vec<u8> = (0..300_000_u32).map(|at| (at % 251 / 7) as u8).collect();
+        for codec in CODECS {
+            let packed = compress(codec, None, &plain).unwrap();
+            for _ in 0..3 {
+                assert!(
+                    decompress(codec, &packed, plain.len() - 1).is_err(),
+                    "{codec}"
+                );
+                assert!(decompress(codec, &packed[..packed.len() / 2], 1 << 20).is_err());
+                assert!(decompress(codec, &[7; 40], 1 << 20).is_err(), "{codec}");
+                assert_eq!(decompress(codec, &packed, 1 << 20).unwrap(), plain);
+                assert_eq!(compress(codec, None, &plain).unwrap(), packed, "{codec}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_level_holds_for_one_batch_and_a_large_one_leaves_no_large_context() {
+        let plain = vec![3; 9 << 20];
+        let usual = compress(Compression::Zstd, None, &plain[..1000]).unwrap();
+        let packed = compress(Compression::Zstd, Some(19), &plain).unwrap();
+        assert_eq!(
+            decompress(Compression::Zstd, &packed, plain.len()).unwrap(),
+            plain
+        );
+        assert_eq!(
+            compress(Compression::Zstd, None, &plain[..1000]).unwrap(),
+            usual
+        );
+        assert!(ZSTD_ENCODER.with_borrow_mut(|one| one.context_mut().sizeof()) <= ZSTD_KEPT_MAX);
+        assert!(ZSTD_DECODER.with_borrow(DCtx::sizeof) <= ZSTD_KEPT_MAX);
+    }
+}
