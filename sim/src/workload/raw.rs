@@ -255,7 +255,13 @@ impl RawClient {
                 .bootstrap
                 .parse()
                 .map_err(|_| "not an address".to_owned())?;
-            self.stream = Some(self.io.net().connect(address).await.map_err(in_words)?);
+            self.stream = Some(
+                self.io
+                    .net()
+                    .connect(address)
+                    .await
+                    .map_err(|error| error.to_string())?,
+            );
         }
         self.correlation += 1;
         let header = RequestHeader {
@@ -272,26 +278,21 @@ impl RawClient {
         encoded.map_err(|error| error.to_string())?;
         let stream = self.stream.as_mut().ok_or("not connected")?;
         let sent = stream.write_all(&encoder.finish().into_bytes()).await;
-        sent.map_err(in_words)?;
+        sent.map_err(|error| error.to_string())?;
         Ok(self.correlation)
     }
 
     /// The next answer, from its header on.
     async fn receive(&mut self) -> Result<Bytes, String> {
         let stream = self.stream.as_mut().ok_or("not connected")?;
-        let len = stream.read_u32().await.map_err(in_words)?;
+        let len = stream.read_u32().await.map_err(|error| error.to_string())?;
         let mut frame = vec![0; usize::try_from(len).unwrap_or(0).min(64 << 20)];
-        stream.read_exact(&mut frame).await.map_err(in_words)?;
+        stream
+            .read_exact(&mut frame)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(Bytes::from(frame))
     }
-}
-
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "map_err gives the error away"
-)]
-fn in_words(error: std::io::Error) -> String {
-    error.to_string()
 }
 
 fn fetch_request(partition: &TopicPartition, offset: i64, wait: Duration) -> FetchRequest {
