@@ -11,14 +11,17 @@
 //! * A batch that is sent again must be the oldest without an answer, and goes alone.
 //! * A batch that is given up leaves a *gap*: no new numbers are handed out until the gap is closed.
 //!   If the batch was certainly not written, nothing behind it was either, and all that is left gets
-//!   new numbers under a bumped epoch. If it may have been written, the next one is tried under its
-//!   old number: success proves that the gap was written, `OUT_OF_ORDER_SEQUENCE_NUMBER` that it was
-//!   not. So no record is ever written twice, and none behind a lost one is lost with it.
+//!   new numbers under a bumped epoch. If it may have been written, the next one that may have been is
+//!   tried under its old number: success proves that the gap was written. `OUT_OF_ORDER_SEQUENCE_NUMBER`
+//!   proves only that it was not written so far: requests that were given up may still arrive, the
+//!   gap's first. So that batch is given up as well, and those that were never without an answer get
+//!   new numbers. No record is ever written twice.
 //!
 //! | event | answer |
 //! | --- | --- |
 //! | acknowledged (or known already) | done; older gaps are closed |
 //! | may be tried again | stays in its place, after a wait |
+//! | out of order behind a gap, and an earlier attempt had no answer | failed, may be written; gap |
 //! | out of order, and it is the oldest | it was not written: gap, new numbers for all |
 //! | out of order, and it is not | stays in its place |
 //! | too large, with several records | split: its halves take its place |
@@ -312,8 +315,10 @@ impl PartitionQueue {
                     | ErrorCode::InvalidProducerEpoch
             );
         if out_of_order {
-            let batch = &mut self.batches[at];
-            batch.ambiguous = false;
+            if self.may_still_arrive(at) {
+                return self.give_up(at, reason);
+            }
+            self.batches[at].ambiguous = false;
             if at > 0 {
                 // It waits for those before it anyway.
                 return self.keep(at, reason, now, |_| Duration::ZERO);
@@ -335,6 +340,15 @@ impl PartitionQueue {
         }
         self.batches[at].ambiguous |= code == ErrorCode::UnknownServerError;
         self.give_up(at, reason)
+    }
+
+    /// Whether an earlier attempt to send this batch may be written yet, although the broker has just
+    /// said that it is out of order: that attempt and the batch of a gap before it may both be on their
+    /// way to the broker still, and would be in order there.
+    fn may_still_arrive(&self, at: usize) -> bool {
+        let batch = &self.batches[at];
+        let mut before = self.gaps.range(..batch.number);
+        batch.ambiguous && before.any(|(_, not_written)| !not_written)
     }
 
     /// Halves a batch that is too large for the topic (KIP-126). Together the halves have the numbers

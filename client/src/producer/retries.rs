@@ -408,3 +408,37 @@ proptest! {
         world.check();
     }
 }
+
+#[test]
+fn a_batch_out_of_order_behind_a_gap_is_failed_while_requests_given_up_may_still_arrive() {
+    let mut world = World::new(false);
+    let append = |world: &mut World| {
+        world.append(0);
+        world.now = world.now.after(Duration::from_secs(1));
+    };
+    append(&mut world);
+    world.work();
+    world.work();
+    world.arrive(0, Fate::Answered);
+    // Two batches on their way, which the client gives up waiting for and the leader gets much later.
+    append(&mut world);
+    world.work();
+    append(&mut world);
+    world.work();
+    world.arrive(0, Fate::TimedOut);
+    world.arrive(0, Fate::TimedOut);
+    assert_eq!(world.ghosts.len(), 2);
+    // The first is too old; the second is tried again, and is out of order still.
+    world.now = Instant(1)
+        .after(DELIVERY_TIMEOUT)
+        .after(Duration::from_millis(1_500));
+    world.append(0);
+    world.work();
+    world.arrive(0, Fate::Answered);
+    world.finish();
+    let results = world.results();
+    let failed = |n: usize| results[n].1.as_ref().is_err_and(|e| e.may_be_written);
+    assert!(failed(1) && failed(2), "{results:?}");
+    assert!(results[3].1.is_ok(), "{results:?}");
+    world.check();
+}
