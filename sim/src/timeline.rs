@@ -227,6 +227,24 @@ impl fmt::Display for Work {
             Self::Answered { expected, got } => {
                 write!(f, "request {expected} was to be answered, {got} was")
             }
+            Self::Unwanted {
+                partition,
+                wanted,
+                got,
+            } => write!(
+                f,
+                "{partition} was wanted from {wanted} on, what came first ends at {got}"
+            ),
+            Self::NewsAsked { consumer } => write!(f, "consumer {consumer} asks for news"),
+            Self::NewsKnown {
+                consumer,
+                partition,
+                high_watermark,
+                log_start,
+            } => write!(
+                f,
+                "consumer {consumer} knows {partition} to begin at {log_start} and to be readable up to {high_watermark}"
+            ),
             Self::LogCut => write!(f, "a recovery has cut a log"),
             Self::DamageTold { partition, how } => match partition {
                 Some(partition) => write!(f, "damage in {partition} told of: {how}"),

@@ -23,9 +23,11 @@ mod reordered_write;
 mod restless_group;
 mod skipped_read;
 mod stale_commit;
+mod stale_news;
 mod stuck_operation;
 mod unseen_record;
 mod unstable_end;
+mod unwanted_batch;
 mod vanished_read;
 
 use std::{
@@ -126,7 +128,7 @@ macro_rules! invariant {
 }
 
 /// Every invariant, by name.
-pub const INVARIANTS: [Invariant; 21] = [
+pub const INVARIANTS: [Invariant; 23] = [
     invariant!(lost_write),
     invariant!(duplicate_write),
     invariant!(reordered_write),
@@ -147,6 +149,8 @@ pub const INVARIANTS: [Invariant; 21] = [
     invariant!(overdue_deletion),
     invariant!(misplaced_time),
     invariant!(misordered_answer),
+    invariant!(unwanted_batch),
+    invariant!(stale_news),
     invariant!(stuck_operation),
 ];
 

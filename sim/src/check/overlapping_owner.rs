@@ -21,8 +21,8 @@ struct Spell {
     since: usize,
     until: Option<usize>,
     lost: bool,
-    /// The generation in which it got it has been told.
-    told: bool,
+    /// In which generation it got it, once that was told.
+    generation: Option<i32>,
 }
 
 #[derive(Default)]
@@ -50,7 +50,7 @@ pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
                         since: at,
                         until: None,
                         lost: false,
-                        told: false,
+                        generation: None,
                     });
                 }
             }
@@ -81,8 +81,8 @@ pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
                 for partition in partitions {
                     let spells = group.spells.get_mut(&(*consumer, partition));
                     let spell = spells.and_then(|spells| spells.last_mut());
-                    if let Some(spell) = spell.filter(|spell| !spell.told) {
-                        spell.told = true;
+                    if let Some(spell) = spell.filter(|spell| spell.generation.is_none()) {
+                        spell.generation = Some(*generation);
                         let owner = (*generation, *consumer, partition);
                         group.owners.insert(owner, spell.since);
                     }
@@ -105,7 +105,9 @@ impl Group<'_> {
                 let spells = self.spells.get(&(*other, *partition));
                 let overlap = spells.into_iter().flatten().find(|spell| {
                     let still = spell.until.is_none_or(|until| until > *since);
-                    other != owner && spell.since < *since && still && !spell.lost
+                    // What was given in a later one was not had in this: its owner hears of it late.
+                    let before = spell.generation.is_some_and(|own| own <= *generation);
+                    other != owner && spell.since < *since && before && still && !spell.lost
                 });
                 if let Some(Spell { since: from, .. }) = overlap {
                     let detail = format!(
@@ -172,5 +174,23 @@ mod tests {
         };
         assert_eq!(verdict(check, zombie(5), vec![]), 0);
         assert_eq!(verdict(check, zombie(6), vec![]), 0);
+    }
+
+    #[test]
+    fn one_that_hears_late_of_what_it_was_given_overlaps_with_no_later_generation() {
+        // Both took part in 4. The first was given the partition in 5, before the second, which was
+        // paused, heard of what it had been given in 4.
+        let given_in = |generation| {
+            vec![
+                assigned(1, 4, &[]),
+                took(1),
+                assigned(1, generation, &[0]),
+                took(2),
+                assigned(2, 4, &[0]),
+                gave(2, true),
+            ]
+        };
+        assert_eq!(verdict(check, given_in(5), vec![]), 0);
+        assert_eq!(verdict(check, given_in(4), vec![]), 1);
     }
 }

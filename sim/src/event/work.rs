@@ -335,6 +335,32 @@ pub enum Work {
         /// The number of the request that the answer is for.
         got: i32,
     },
+    /// A fetch was answered with a batch that ends before the wanted offset.
+    Unwanted {
+        /// In which partition.
+        partition: TopicPartition,
+        /// The wanted offset.
+        wanted: i64,
+        /// The offset behind the answer's first batch.
+        got: i64,
+    },
+    /// A reader with a fetch session asks for news.
+    NewsAsked {
+        /// Its number.
+        consumer: u32,
+    },
+    /// It was answered, and this is what it knows now of a partition, whether it was just told or is to
+    /// take it that nothing has changed.
+    NewsKnown {
+        /// Its number.
+        consumer: u32,
+        /// Which partition.
+        partition: TopicPartition,
+        /// Its high watermark.
+        high_watermark: i64,
+        /// Its first offset.
+        log_start: i64,
+    },
     /// From now on nothing fails and nobody comes or goes, or no longer so.
     Quiet(bool),
     /// Something outstanding did not end in its time.
@@ -379,7 +405,9 @@ impl Work {
             | Self::Final { partition, .. }
             | Self::FinalEnd { partition, .. }
             | Self::Again { partition, .. }
-            | Self::AgainEnd { partition, .. } => Some(partition),
+            | Self::AgainEnd { partition, .. }
+            | Self::Unwanted { partition, .. }
+            | Self::NewsKnown { partition, .. } => Some(partition),
             Self::DamageTold { partition, .. } => partition.as_ref(),
             Self::ProducerBegan { .. }
             | Self::Retained { .. }
@@ -391,6 +419,7 @@ impl Work {
             | Self::CommitAcknowledged { .. }
             | Self::CommitFailed { .. }
             | Self::Answered { .. }
+            | Self::NewsAsked { .. }
             | Self::Quiet(_)
             | Self::Stuck(_)
             | Self::Damaged { .. }

@@ -14,6 +14,7 @@ use crate::{
     workload::{
         consumer,
         member::GroupProgress,
+        producer::{self, Burst},
         raw::{EARLIEST, Fetched, LATEST, RawClient, RawError},
         timer,
     },
@@ -25,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 const REFUSALS_MIN: u32 = 20;
 /// Look-ups by time with nothing else going on, of each partition.
 const TIMES: u64 = 20;
+
+/// The numbers of those who write when all others have ended, from this one on.
+const LAST_PRODUCERS: u32 = 900_000;
 
 /// Which of the two last readings of everything.
 #[derive(Clone, Copy)]
@@ -92,6 +96,22 @@ impl Stage {
         }
         for partition in self.own_topics().partitions() {
             self.read_log(&mut raw, &partition, reading).await;
+        }
+    }
+
+    /// A few records more to each partition: of one that nobody has, and that was read to its end before,
+    /// nothing else would tell.
+    pub(super) async fn write_to_every_partition(&self) {
+        let io = self.judge().start();
+        let (recorder, bootstrap) = (self.world().recorder(), self.server().bootstrap());
+        let mut random = self.world().random("what is written last");
+        for (producer, partition) in (LAST_PRODUCERS..).zip(self.partitions()) {
+            let burst = Burst {
+                producer,
+                partition,
+                records: 2,
+            };
+            producer::burst(&io, recorder, &bootstrap, burst, &mut random).await;
         }
     }
 

@@ -359,6 +359,12 @@ impl Stage {
         }
         if self.inner.scenario.workload.members > 0 && !self.expects_damage() {
             self.leave_the_group_alone().await;
+            self.write_to_every_partition().await;
+            if !self.the_group_reads_everything().await {
+                self.stuck(format!(
+                    "the members of {MEMBERS} have not read what was written after they had settled"
+                ));
+            }
         }
         self.sessions_end(within).await;
         self.inner.stop_consumers.send_replace(true);

@@ -139,6 +139,9 @@ impl Reader {
             }
             Err(error) => return Err(error.to_string()),
         };
+        if let Some(told) = page.told(partition, position) {
+            self.work(told);
+        }
         for fetched in page.records {
             self.work(Work::Read {
                 consumer: self.plan.number,

@@ -20,7 +20,7 @@ use ottla_client::{
 use ottla_io::Clock;
 use tokio::sync::watch;
 
-use super::{payload, producer::impatient};
+use super::{echo::Echo, payload, producer::impatient};
 use crate::{
     event::{Contents, NodeId, Recorder, TopicPartition, Work},
     io::SimIo,
@@ -113,6 +113,7 @@ pub async fn take_part(
             return;
         };
         let membership = Membership {
+            echo: Echo::new(io.clone(), plan.bootstrap.clone()),
             io: io.clone(),
             notes: Notes::new(&io, &recorder, &plan, number),
             progress: progress.clone(),
@@ -129,6 +130,7 @@ pub async fn take_part(
 /// One membership, from joining to leaving.
 struct Membership {
     io: SimIo,
+    echo: Echo,
     notes: Notes,
     progress: GroupProgress,
     consumer: Consumer<SimIo>,
@@ -163,6 +165,9 @@ impl Membership {
                 }
             }
             self.holds();
+            if random.chance(1, 20) {
+                self.echo().await;
+            }
             if random.chance(1, 3) {
                 self.commit().await;
             }
@@ -195,7 +200,16 @@ impl Membership {
         self.notes.holds(generation, partitions.collect());
     }
 
-    async fn commit(&self) {
+    /// An old commit of its own arrives late. One that is accepted counts as sent now.
+    async fn echo(&mut self) {
+        let generation = self.consumer.group_metadata().map(|own| own.generation);
+        if let Some((partition, offset)) = self.echo.arrive(generation.unwrap_or(-1)).await {
+            let commit = self.notes.sent(&partition, offset);
+            self.notes.work(Work::CommitAcknowledged { commit });
+        }
+    }
+
+    async fn commit(&mut self) {
         let sent = self.notes.commits(None);
         if sent.is_empty() {
             return;
@@ -203,7 +217,12 @@ impl Membership {
         let offsets = sent
             .iter()
             .map(|(partition, _, offset)| (partition.clone(), OffsetAndMetadata::new(*offset)));
+        let member = self.consumer.group_metadata();
         let outcome = self.consumer.commit_offsets(offsets.collect()).await;
+        if let (Ok(()), Some(member)) = (&outcome, member) {
+            let (partition, _, offset) = &sent[0];
+            self.echo.remember(member, partition, *offset);
+        }
         self.notes.committed(&sent, outcome);
     }
 }
@@ -346,6 +365,22 @@ impl Notes {
             });
         }
         sent
+    }
+
+    /// Tells of one commit more, and gives its number.
+    fn sent(&self, partition: &ClientPartition, offset: i64) -> u64 {
+        let mut state = lock(&self.state);
+        state.commits += 1;
+        let commit = (u64::from(self.consumer) << 32) | state.commits;
+        drop(state);
+        self.work(Work::CommitSent {
+            group: Arc::clone(&self.group),
+            consumer: self.consumer,
+            commit,
+            partition: self.partition(partition),
+            offset,
+        });
+        commit
     }
 
     fn committed(&self, sent: &[Commit], outcome: Result<(), ConsumerError>) {

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod consumer;
+mod echo;
 pub mod hostile;
 pub mod member;
 pub mod payload;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_io::{Clock, Io, Net};
 use ottla_wire::{
-    ApiRequest, Decoder, Encoder, ErrorCode, Message, Uuid,
+    ApiRequest, Decoder, Encoder, ErrorCode, Message, Str, Uuid,
     messages::{
-        DeleteTopicsRequest, FetchRequest, FetchResponse, ListOffsetsRequest, RequestHeader,
-        ResponseHeader,
+        DeleteTopicsRequest, FetchRequest, FetchResponse, ListOffsetsRequest, OffsetCommitRequest,
+        RequestHeader, ResponseHeader,
         delete_topics_request::DeleteTopicState,
         fetch_request::{FetchPartition, FetchTopic},
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
     },
     records::{RecordIter, batches},
 };
@@ -22,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::payload;
 use crate::{
-    event::{Contents, TopicPartition},
+    event::{Contents, TopicPartition, Work},
     io::SimIo,
     net::SimStream,
 };
@@ -31,6 +32,8 @@ use crate::{
 const FETCH_VERSION: i16 = 12;
 /// The version with leader epochs; later ones add special times.
 const LIST_OFFSETS_VERSION: i16 = 7;
+/// The last version that names topics.
+const COMMIT_VERSION: i16 = 9;
 /// The version that knows topics by their ids.
 const DELETE_TOPICS_VERSION: i16 = 6;
 /// In place of a time: the log's start, and its end.
@@ -38,7 +41,8 @@ pub const EARLIEST: i64 = -2;
 /// See [`EARLIEST`].
 pub const LATEST: i64 = -1;
 const TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_BYTES: i32 = 256 * 1024;
+/// As much as an answer holds.
+pub(super) const MAX_BYTES: i32 = 256 * 1024;
 
 /// A connection, made when it is needed.
 #[derive(Debug)]
@@ -58,6 +62,16 @@ pub struct Fetched {
     pub timestamp: i64,
     /// What it holds.
     pub contents: Contents,
+}
+
+/// A commit of a member's, as the member was then.
+#[derive(Clone, Debug)]
+pub(super) struct OldCommit {
+    pub(super) group: Str,
+    pub(super) generation: i32,
+    pub(super) member_id: Str,
+    pub(super) partition: TopicPartition,
+    pub(super) offset: i64,
 }
 
 /// Why a request came to nothing. Whatever it is, the same may be asked again.
@@ -82,6 +96,8 @@ pub struct Page {
     pub high_watermark: i64,
     /// What is wrong with the batch behind them, if it is damaged.
     pub damage: Option<String>,
+    /// Where the first batch ends, if that is before the wanted offset.
+    pub unwanted: Option<i64>,
 }
 
 impl Page {
@@ -92,7 +108,17 @@ impl Page {
             next_offset: offset,
             high_watermark: -1,
             damage: None,
+            unwanted: None,
         }
+    }
+
+    /// What is to be told of a page that was wanted from an offset on and begins too early.
+    pub(super) fn told(&self, partition: &TopicPartition, wanted: i64) -> Option<Work> {
+        self.unwanted.map(|got| Work::Unwanted {
+            partition: partition.clone(),
+            wanted,
+            got,
+        })
     }
 }
 
@@ -164,20 +190,55 @@ impl RawClient {
         &mut self,
         session: (i32, i32),
         wait: Duration,
+        max_bytes: i32,
         topics: Vec<FetchTopic>,
+        stays: bool,
     ) -> Result<FetchResponse, RawError> {
         let request = FetchRequest {
             max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(0),
             min_bytes: 1,
-            max_bytes: MAX_BYTES,
+            max_bytes,
             session_id: session.0,
             session_epoch: session.1,
             topics,
             ..FetchRequest::default()
         };
+        if !stays {
+            let io = self.io.clone();
+            let _ = io
+                .timeout(TIMEOUT, self.send(&request, FETCH_VERSION))
+                .await;
+            // Long enough for it to be served, mostly.
+            io.sleep(wait + Duration::from_millis(20)).await;
+            self.stream = None;
+            return Err(RawError::Unanswered("not waited for".to_owned()));
+        }
         let response = self.call(&request, FETCH_VERSION).await?;
         check(response.error_code)?;
         Ok(response)
+    }
+
+    /// Commits an offset as somebody who may be a member no more.
+    pub(super) async fn commit(&mut self, commit: &OldCommit) -> Result<(), RawError> {
+        let request = OffsetCommitRequest {
+            group_id: commit.group.clone(),
+            generation_id_or_member_epoch: commit.generation,
+            member_id: commit.member_id.clone(),
+            topics: vec![OffsetCommitRequestTopic {
+                name: commit.partition.name().into(),
+                partitions: vec![OffsetCommitRequestPartition {
+                    partition_index: commit.partition.partition,
+                    committed_offset: commit.offset,
+                    ..OffsetCommitRequestPartition::default()
+                }],
+                ..OffsetCommitRequestTopic::default()
+            }],
+            ..OffsetCommitRequest::default()
+        };
+        let response = self.call(&request, COMMIT_VERSION).await?;
+        let topic = response.topics.into_iter().next();
+        let answer = topic.and_then(|topic| topic.partitions.into_iter().next());
+        check(answer.ok_or_else(left_out)?.error_code)
     }
 
     /// Sends several requests at once, the first of which waits for records that may not come, and
@@ -368,6 +429,9 @@ pub(super) fn read(bytes: Bytes, partition: &TopicPartition, page: &mut Page) {
             },
         };
         page.next_offset = batch.next_offset();
+        if page.next_offset <= from {
+            page.unwanted.get_or_insert(page.next_offset);
+        }
         let Ok(body) = batch.records(64 << 20) else {
             page.records.push(changed);
             continue;

@@ -43,7 +43,11 @@ pub async fn read(
     mut random: SimRandom,
     stop: watch::Receiver<bool>,
 ) {
+    // Where little fits into an answer, most partitions have no records in it and other news.
+    let max_bytes = random.pick(&[1 << 10, raw::MAX_BYTES]);
     let mut reader = Reader {
+        max_bytes,
+        known: BTreeMap::new(),
         raw: RawClient::new(io.clone(), plan.bootstrap.clone()),
         recorder,
         progress,
@@ -77,6 +81,10 @@ struct Reader {
     /// Number and next epoch; zeros where a new one is asked for.
     session: (i32, i32),
     positions: BTreeMap<TopicPartition, i64>,
+    /// High watermark and log start as the broker told them last, of each partition that it serves.
+    known: BTreeMap<TopicPartition, (i64, i64)>,
+    /// How much an answer may hold.
+    max_bytes: i32,
     /// What the broker does not know the position of.
     changed: BTreeSet<TopicPartition>,
 }
@@ -91,9 +99,16 @@ impl Reader {
         }
         let wait = Duration::from_millis(random.pick(&[0, 20, 500]));
         let topics = self.wanted();
+        let looks = random.chance(1, 2);
+        // Now and then it hangs up before the answer, which is then lost.
+        let stays = !random.chance(1, 25);
+        if looks {
+            let consumer = self.plan.number;
+            self.recorder.work(self.node, Work::NewsAsked { consumer });
+        }
         let response = self
             .raw
-            .fetch_in_session(self.session, wait, topics)
+            .fetch_in_session(self.session, wait, self.max_bytes, topics, stays)
             .await?;
         self.changed.clear();
         self.session = match (response.session_id, self.session.1) {
@@ -102,6 +117,9 @@ impl Reader {
             (id, epoch) => (id, epoch.checked_add(1).unwrap_or(1)),
         };
         self.took(&response)?;
+        if looks {
+            self.tells_what_it_knows();
+        }
         if self.session.0 == 0 {
             self.changed.extend(self.positions.keys().cloned());
         }
@@ -146,17 +164,27 @@ impl Reader {
                     continue;
                 };
                 match raw::check(data.error_code) {
-                    Ok(()) => {}
+                    Ok(()) => {
+                        let news = (data.high_watermark, data.log_start_offset);
+                        self.known.insert(partition.clone(), news);
+                    }
                     Err(RawError::Answered(ErrorCode::OffsetOutOfRange)) => {
                         self.positions.remove(&partition);
+                        self.known.remove(&partition);
                         continue;
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        self.known.remove(&partition);
+                        return Err(error);
+                    }
                 }
                 let from = self.positions.get(&partition).copied().unwrap_or(0);
                 let mut page = Page::at(from);
                 let bytes = data.records.clone().unwrap_or_default();
                 raw::read(bytes, &partition, &mut page);
+                if let Some(told) = page.told(&partition, from) {
+                    self.recorder.work(self.node, told);
+                }
                 if let Some(how) = page.damage {
                     let partition = Some(partition.clone());
                     self.recorder
@@ -184,8 +212,21 @@ impl Reader {
         Ok(())
     }
 
+    fn tells_what_it_knows(&self) {
+        for (partition, (high_watermark, log_start)) in &self.known {
+            let known = Work::NewsKnown {
+                consumer: self.plan.number,
+                partition: partition.clone(),
+                high_watermark: *high_watermark,
+                log_start: *log_start,
+            };
+            self.recorder.work(self.node, known);
+        }
+    }
+
     fn forget_session(&mut self) {
         self.session = (0, 0);
+        self.known.clear();
         self.changed.extend(self.positions.keys().cloned());
     }
 }

@@ -62,6 +62,8 @@ impl Trace<'_> {
             Work::TimeAsked { partition, .. }
             | Work::TimeFound { partition, .. }
             | Work::FinalSize { partition, .. }
+            | Work::Unwanted { partition, .. }
+            | Work::NewsKnown { partition, .. }
             | Work::DamageTold {
                 partition: Some(partition),
                 ..
@@ -94,6 +96,7 @@ impl Trace<'_> {
             | Work::UnsyncedLost
             | Work::Damaged { .. }
             | Work::Answered { .. }
+            | Work::NewsAsked { .. }
             | Work::Quiet(_)
             | Work::LogCut
             | Work::DamageTold {
