@@ -59,7 +59,8 @@ pub const PRODUCER_SNAPSHOT_BYTES_MAX: u64 = 44 << 20;
 
 /// Bytes of log between two snapshots of the producers within a segment. Recovery after a crash reads
 /// from the newest one below the recovery point on: this much more at most than is not durable. Each
-/// costs four syncs, so it is large enough that they do not show beside the writes.
+/// costs four syncs, so it is large enough that they do not show beside the writes. A topic of small
+/// segments has four in each.
 pub const SNAPSHOT_INTERVAL_BYTES: u64 = 64 << 20;
 
 /// Bytes of an index file that recovery reads to begin within a segment; past it the segment is read

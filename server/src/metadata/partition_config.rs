@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ottla_core::{
     config::{Entries, Layers, Value},
+    limits::SNAPSHOT_INTERVAL_BYTES,
     log::{LogConfig, TimestampType},
 };
 use ottla_wire::records::Compression;
@@ -37,11 +38,14 @@ pub fn partition_config(layers: &Layers<'_>, overrides: &Entries) -> PartitionCo
         Some(Value::Integer(ms)) => millis(ms),
         _ => Duration::from_secs(300),
     };
+    let segment_bytes = match integer("internal.segment.bytes") {
+        small if small > 0 => u32::try_from(small).unwrap_or(u32::MAX),
+        _ => u32_of("segment.bytes"),
+    };
     let log = LogConfig {
-        segment_bytes: match integer("internal.segment.bytes") {
-            small if small > 0 => u32::try_from(small).unwrap_or(u32::MAX),
-            _ => u32_of("segment.bytes"),
-        },
+        segment_bytes,
+        // A few in each segment, whatever its size.
+        snapshot_interval_bytes: SNAPSHOT_INTERVAL_BYTES.min(u64::from(segment_bytes) / 4),
         segment_ms: millis(integer("segment.ms")),
         segment_jitter_ms: millis(integer("segment.jitter.ms")),
         segment_index_bytes: u32_of("segment.index.bytes"),
