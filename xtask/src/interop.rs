@@ -17,13 +17,14 @@ mod picture;
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Output, Stdio},
 };
 
-use crate::process::{Failure, cargo, root, run};
+use crate::{
+    broker::Broker,
+    process::{Failure, cargo, root, run},
+};
 
 const USAGE: &str = "usage: cargo xtask interop [--against ADDRESS] [SUITE...]
 suites: python, franz, sarama, js, java, tools, wire, kafka-dir, kills, picture";
@@ -42,9 +43,6 @@ const WIRE: &str = "wire";
 const KAFKA_DIR: &str = "kafka-dir";
 /// The broker killed in the middle of load, and without room on its disk.
 const KILLS: &str = "kills";
-
-/// Longer than a broker takes to start on a busy machine of two cores.
-const START_MAX: Duration = Duration::from_secs(30);
 
 /// Installs, builds, starts a broker and runs the suites.
 pub(crate) fn interop(arguments: &[String]) -> Result<(), Failure> {
@@ -184,6 +182,7 @@ impl Tally {
 }
 
 /// Where the clients are and where they are installed.
+#[derive(Debug)]
 pub(crate) struct Place {
     sources: PathBuf,
     installed: PathBuf,
@@ -237,6 +236,11 @@ impl Place {
             run(Command::new(self.sources.join("kafka")).arg("install"))?;
         }
         Ok(())
+    }
+
+    /// Where brokers keep their data and clients that were built lie.
+    pub(crate) fn installed(&self) -> &Path {
+        &self.installed
     }
 
     /// The script that runs Kafka's tools.
@@ -357,124 +361,5 @@ impl Place {
             );
         }
         Ok(())
-    }
-}
-
-/// A broker of the release build, in a directory of its own; killed when dropped.
-pub(crate) struct Broker {
-    child: Child,
-    /// Where it listens.
-    pub(crate) address: String,
-    data: PathBuf,
-}
-
-impl Broker {
-    pub(crate) fn start(place: &Place) -> Result<Self, Failure> {
-        let failed = |error| Failure::Start("ottla".into(), error);
-        let (data, address) = Self::ground(place, "data").map_err(failed)?;
-        let mut command = Command::new(root().join("target/release/ottla"));
-        command
-            .arg("server")
-            .args(["--override", &format!("listeners=PLAINTEXT://{address}")])
-            .args(["--override", &format!("log.dirs={}", data.display())]);
-        Self::spawn(place, command, address, data)
-    }
-
-    /// Apache Kafka with its defaults, on a directory of its own.
-    pub(crate) fn start_kafka(place: &Place) -> Result<Self, Failure> {
-        let failed = |error| Failure::Start("kafka".into(), error);
-        let (data, address) = Self::ground(place, "kafka-data").map_err(failed)?;
-        let (_, controller) = Self::ground(place, "kafka-data").map_err(failed)?;
-        let file = place.installed.join("kafka.properties");
-        let properties = format!(
-            "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n\
-             listeners=PLAINTEXT://{address},CONTROLLER://{controller}\n\
-             controller.quorum.bootstrap.servers={controller}\n\
-             log.dirs={}\noffsets.topic.replication.factor=1\n",
-            data.display()
-        );
-        fs::write(&file, properties).map_err(failed)?;
-        run(Command::new(place.kafka())
-            .args([
-                "storage",
-                "format",
-                "--standalone",
-                "-t",
-                "MkU3OEVBNTcwNTJENDM2Qk",
-                "-c",
-            ])
-            .arg(&file)
-            .stdout(Stdio::null()))?;
-        let mut command = Command::new(place.kafka());
-        command.args(["class", "kafka.Kafka"]).arg(&file).env(
-            "KAFKA_OPTS",
-            "-Xmx1G -Xms1G -server -XX:+UseG1GC -XX:MaxGCPauseMillis=20",
-        );
-        Self::spawn(place, command, address, data)
-    }
-
-    /// An empty directory and a free address.
-    fn ground(place: &Place, name: &str) -> std::io::Result<(PathBuf, String)> {
-        let data = place.installed.join(name);
-        if data.exists() {
-            fs::remove_dir_all(&data)?;
-        }
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        Ok((data, format!("127.0.0.1:{port}")))
-    }
-
-    fn spawn(
-        place: &Place,
-        mut command: Command,
-        address: String,
-        data: PathBuf,
-    ) -> Result<Self, Failure> {
-        let failed = |error| Failure::Start("the broker".into(), error);
-        let log = fs::File::create(place.installed.join("broker.err")).map_err(failed)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(failed)?;
-        let broker = Self {
-            child,
-            address,
-            data,
-        };
-        let end = Instant::now() + START_MAX;
-        while TcpStream::connect(&broker.address).is_err() {
-            if Instant::now() > end {
-                return Err(Failure::Found("the broker does not answer".into()));
-            }
-            std::thread::yield_now();
-        }
-        Ok(broker)
-    }
-
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// SIGTERM, and the status it ends with.
-    pub(crate) fn stop(mut self) -> Result<(), String> {
-        let pid = self.child.id().to_string();
-        let told = Command::new("kill").arg(&pid).status();
-        if !told.is_ok_and(|status| status.success()) {
-            return Err("it was gone already".into());
-        }
-        match self.child.wait() {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(format!("ended with {status}")),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -6,6 +6,7 @@
 use std::{env, process::ExitCode};
 
 mod bench;
+mod broker;
 mod check;
 mod interop;
 mod mutants;
@@ -20,7 +21,8 @@ usage: cargo xtask COMMAND
   test      every test, the simulator's bounded run included
             --seeds N     how many seeds the simulator runs (200)
             --no-sim      leave the simulator out
-  bench     Ottla and Apache Kafka side by side (--pairs N)
+  bench     Ottla and Apache Kafka side by side
+            [--against kafka,klite] [--rows ROW,...] [--pairs N] [--json FILE] [--write] [--list]
   check     formatting, clippy and docs, warnings denied
   interop   a release build driven by real clients and Apache Kafka's tools
   mutants   planted bugs, one at a time: which check finds each, and how soon
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = match command.as_str() {
         "test" => test::run(&rest),
-        "bench" => bench::bench(&rest),
+        "bench" => bench::run(&rest),
         "check" => check::run(),
         "interop" => interop::interop(&rest),
         "mutants" => mutants::run(&rest),
