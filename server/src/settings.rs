@@ -127,6 +127,17 @@ mod tests {
     }
 
     #[test]
+    fn groups_are_loaded_in_pieces_of_the_size_that_is_said_and_of_a_mebibyte_at_most() {
+        let pieces = |bytes: u32| {
+            let overrides = [format!("offsets.load.buffer.size={bytes}")];
+            let config = BrokerConfig::single_node(&overrides).unwrap();
+            BrokerSettings::new(&config).groups.load_read_bytes
+        };
+        assert_eq!(pieces(1), 1);
+        assert_eq!(pieces(5_242_880), 1 << 20);
+    }
+
+    #[test]
     fn bounds_of_connections_are_taken() {
         let overrides = [
             "socket.request.max.bytes=1048576".to_owned(),

@@ -69,6 +69,7 @@ const ACTED_ON: &[&str] = &[
     "num.recovery.threads.per.data.dir",
     "offset.metadata.max.bytes",
     "offsets.commit.timeout.ms",
+    "offsets.load.buffer.size",
     "offsets.retention.check.interval.ms",
     "offsets.retention.minutes",
     "offsets.topic.num.partitions",

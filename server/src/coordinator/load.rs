@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ottla_core::{
     group::{Input, Record},
-    limits::{GROUP_LOAD_BATCH_BYTES_MAX, GROUP_LOAD_READ_BYTES},
+    limits::GROUP_LOAD_BATCH_BYTES_MAX,
 };
 use ottla_io::Io;
 use ottla_wire::records::{
@@ -35,17 +35,18 @@ pub(super) enum LoadError {
     Control { offset: i64, source: ControlError },
 }
 
-/// Reads the whole log, a bounded part at a time, and gives `take` the inputs of each part. What is
+/// Reads the whole log, `read_bytes` at a time (or a batch that is larger), and gives `take` the inputs of each part. What is
 /// read is durable when this returns.
 pub(super) async fn load<I: Io>(
     handle: &PartitionHandle<I>,
+    read_bytes: usize,
     mut take: impl FnMut(Vec<Input>),
 ) -> Result<(), LoadError> {
     let mut offset = handle.log_start();
     loop {
         let end = handle.log_end();
         let bytes = handle
-            .read_from(offset, GROUP_LOAD_READ_BYTES, Isolation::LogEnd)
+            .read_from(offset, read_bytes, Isolation::LogEnd)
             .await
             .map_err(|source| LoadError::Read { offset, source })?;
         let next = read_part(offset, bytes, &mut take)?;

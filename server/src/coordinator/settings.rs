@@ -5,6 +5,7 @@ use std::time::Duration;
 use ottla_core::{
     config::{Layers, Value},
     group::GroupConfig,
+    limits::GROUP_LOAD_READ_BYTES,
 };
 
 /// The settings of the group coordinator.
@@ -14,6 +15,9 @@ pub struct GroupSettings {
     pub node_id: i32,
     /// `offsets.commit.timeout.ms`
     pub commit_timeout: Duration,
+    /// `offsets.load.buffer.size`: how many bytes of a partition are read at once when it is loaded,
+    /// [`GROUP_LOAD_READ_BYTES`] at most.
+    pub load_read_bytes: usize,
     /// What the machine needs.
     pub groups: GroupConfig,
 }
@@ -25,6 +29,7 @@ impl GroupSettings {
         Self {
             node_id,
             commit_timeout: Duration::from_millis(5_000),
+            load_read_bytes: GROUP_LOAD_READ_BYTES,
             groups: GroupConfig::default(),
         }
     }
@@ -45,6 +50,9 @@ impl GroupSettings {
         let groups = &plain.groups;
         Self {
             commit_timeout: span("offsets.commit.timeout.ms", 1, plain.commit_timeout),
+            load_read_bytes: usize::try_from(number("offsets.load.buffer.size", i64::MAX))
+                .unwrap_or(usize::MAX)
+                .min(plain.load_read_bytes),
             groups: GroupConfig {
                 initial_rebalance_delay: span(
                     "group.initial.rebalance.delay.ms",

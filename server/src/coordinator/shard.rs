@@ -312,7 +312,8 @@ impl<I: Io> Shared<I> {
 
     async fn load(&self) -> Result<(), super::load::LoadError> {
         self.tell_batch_bytes_max(&mut self.lock());
-        load(&self.handle, |inputs| {
+        let read_bytes = self.settings.load_read_bytes;
+        load(&self.handle, read_bytes, |inputs| {
             let mut state = self.lock();
             for input in inputs {
                 self.step_locked(&mut state, input);

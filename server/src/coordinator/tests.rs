@@ -134,9 +134,17 @@ fn what_is_committed_is_there_after_the_partition_is_loaded_again() {
         }
         assert_eq!(handle.high_watermark(), 20);
         shard.stop();
-        let again = started(&io, &handle, EPOCH);
-        for group in 0..4 {
-            assert_eq!(committed(&again, &format!("g{group}")).await, 16 + group);
+        // However little is read at a time: with one byte it is a batch.
+        for load_read_bytes in [GroupSettings::new(1).load_read_bytes, 1] {
+            let settings = GroupSettings {
+                load_read_bytes,
+                ..GroupSettings::new(1)
+            };
+            let again = with(&io, &handle, EPOCH, settings);
+            for group in 0..4 {
+                assert_eq!(committed(&again, &format!("g{group}")).await, 16 + group);
+            }
+            again.stop();
         }
     });
 }
