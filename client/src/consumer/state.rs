@@ -158,8 +158,6 @@ impl State {
         out: &mut Vec<ConsumerRecord>,
     ) -> Result<(), ConsumerError> {
         let mut kept = VecDeque::new();
-        // Once a partition has a piece that waits, its later ones wait behind it.
-        let mut waiting: BTreeSet<TopicPartition> = BTreeSet::new();
         while out.len() < max {
             let Some((version, mut fetched)) = self.buffer.pop_front() else {
                 break;
@@ -168,8 +166,7 @@ impl State {
             let Some(p) = state.filter(|p| p.version == version) else {
                 continue;
             };
-            if p.paused || waiting.contains(&fetched.partition) {
-                waiting.insert(fetched.partition.clone());
+            if p.paused {
                 kept.push_back((version, fetched));
                 continue;
             }
@@ -190,7 +187,7 @@ impl State {
             } else if fetched.is_done() {
                 p.buffered = p.buffered.saturating_sub(1);
             } else {
-                waiting.insert(fetched.partition.clone());
+                // There is no more room: its later pieces are not looked at.
                 kept.push_back((version, fetched));
             }
         }

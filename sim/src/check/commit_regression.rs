@@ -108,6 +108,9 @@ pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
                         .for_each(|write| write.acknowledged = Some(at));
                     continue;
                 }
+                if since.is_none() {
+                    took_effect(writes, *offset, at);
+                }
                 let owner = owners.get(&(group, partition));
                 let overtaken =
                     |since| owner.is_some_and(|(at, owner)| *at > since && *owner != consumer);
@@ -123,6 +126,18 @@ pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
         }
     }
     regressions
+}
+
+/// A commit without an answer that is found has been carried out: what it overwrote is gone. Others
+/// without an answer may still come, as their senders are no members that could be fenced.
+fn took_effect(writes: &mut [Write], offset: i64, at: usize) {
+    let same = || writes.iter().filter(|write| write.offset == offset);
+    if same().all(|write| write.acknowledged.is_none()) {
+        let same = writes.iter_mut().filter(|write| write.offset == offset);
+        if let Some(first) = same.min_by_key(|write| write.sent) {
+            first.acknowledged = Some(at);
+        }
+    }
 }
 
 /// What may be found by who asked at `since`: all that was not overwritten by then, and nothing (-1)
@@ -186,6 +201,16 @@ mod tests {
         assert_eq!(verdict(check, two(), vec![found(-1)]), 1);
         assert_eq!(verdict(check, two(), vec![acknowledged(2), found(5)]), 1);
         assert_eq!(verdict(check, two(), vec![acknowledged(2), found(9)]), 0);
+    }
+
+    #[test]
+    fn a_commit_without_an_answer_that_was_found_once_stays() {
+        let two = || vec![sent(1, 5), acknowledged(1), sent(2, 9)];
+        assert_eq!(verdict(check, two(), vec![found(9), found(5)]), 1);
+        assert_eq!(verdict(check, two(), vec![found(5), found(9)]), 0);
+        let three = [two(), vec![sent(3, 12)]].concat();
+        assert_eq!(verdict(check, three.clone(), vec![found(12), found(9)]), 0);
+        assert_eq!(verdict(check, three, vec![found(12), found(5)]), 1);
     }
 
     #[test]
