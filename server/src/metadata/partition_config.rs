@@ -62,7 +62,6 @@ pub fn partition_config(layers: &Layers<'_>, overrides: &Entries) -> PartitionCo
         delete: has("delete"),
         compact: has("compact"),
         producer_id_expiration: expiration,
-        ..LogConfig::default()
     };
     PartitionConfig {
         log,
