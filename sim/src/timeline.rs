@@ -241,6 +241,7 @@ impl fmt::Display for Work {
                 partition,
                 high_watermark,
                 log_start,
+                now: _,
             } => write!(
                 f,
                 "consumer {consumer} knows {partition} to begin at {log_start} and to be readable up to {high_watermark}"

@@ -43,6 +43,7 @@ pub(super) fn check(history: &History<'_>) -> Vec<Finding> {
                 partition,
                 high_watermark,
                 log_start,
+                ..
             } => {
                 let Some((when, all)) = asked.get(consumer) else {
                     continue;
@@ -75,6 +76,7 @@ mod tests {
             partition: at(0),
             high_watermark,
             log_start,
+            now: 0,
         }
     }
 

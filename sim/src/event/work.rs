@@ -360,6 +360,8 @@ pub enum Work {
         high_watermark: i64,
         /// Its first offset.
         log_start: i64,
+        /// The reader's time, in milliseconds.
+        now: i64,
     },
     /// From now on nothing fails and nobody comes or goes, or no longer so.
     Quiet(bool),

@@ -48,6 +48,7 @@ pub async fn read(
     let mut reader = Reader {
         max_bytes,
         known: BTreeMap::new(),
+        io: io.clone(),
         raw: RawClient::new(io.clone(), plan.bootstrap.clone()),
         recorder,
         progress,
@@ -73,6 +74,7 @@ pub async fn read(
 }
 
 struct Reader {
+    io: SimIo,
     raw: RawClient,
     recorder: Recorder,
     progress: GroupProgress,
@@ -213,12 +215,14 @@ impl Reader {
     }
 
     fn tells_what_it_knows(&self) {
+        let now = self.io.now().wall.0;
         for (partition, (high_watermark, log_start)) in &self.known {
             let known = Work::NewsKnown {
                 consumer: self.plan.number,
                 partition: partition.clone(),
                 high_watermark: *high_watermark,
                 log_start: *log_start,
+                now,
             };
             self.recorder.work(self.node, known);
         }
