@@ -127,6 +127,18 @@ mod tests {
     }
 
     #[test]
+    fn a_small_segment_has_four_snapshots_and_a_large_one_as_many_as_the_limit_says() {
+        let interval = |segment_bytes: u32| {
+            let overrides = [format!("log.segment.bytes={segment_bytes}")];
+            let config = BrokerConfig::single_node(&overrides).unwrap();
+            let log = BrokerSettings::new(&config).storage.default_config.log;
+            log.snapshot_interval_bytes
+        };
+        assert_eq!(interval(4 << 20), 1 << 20);
+        assert_eq!(interval(1 << 30), 64 << 20);
+    }
+
+    #[test]
     fn groups_are_loaded_in_pieces_of_the_size_that_is_said_and_of_a_mebibyte_at_most() {
         let pieces = |bytes: u32| {
             let overrides = [format!("offsets.load.buffer.size={bytes}")];

@@ -6,7 +6,8 @@ use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -27,7 +28,7 @@ pub(crate) struct Broker {
     pub(crate) data: PathBuf,
     started_in: Duration,
     /// What starts it again as it was.
-    command: Box<dyn Fn() -> Command>,
+    command: Rc<dyn Fn() -> Command>,
 }
 
 impl fmt::Debug for Broker {
@@ -82,8 +83,13 @@ impl Broker {
         })
     }
 
-    /// klite, the program at `binary`, with its defaults.
-    pub(crate) fn start_klite(place: &Place, binary: &Path) -> Result<Self, Failure> {
+    /// klite, the program at `binary`, with its defaults but for the partitions of the topics that it
+    /// makes when they are written to.
+    pub(crate) fn start_klite(
+        place: &Place,
+        binary: &Path,
+        partitions: u32,
+    ) -> Result<Self, Failure> {
         let failed = |error| Failure::Start("klite".into(), error);
         let data = ground(place, "klite-data").map_err(failed)?;
         let address = address().map_err(failed)?;
@@ -92,6 +98,7 @@ impl Broker {
             let mut command = Command::new(&binary);
             command.arg("--data-dir").arg(&data);
             command.args(["--listen", &listen]);
+            command.args(["--default-partitions", &partitions.to_string()]);
             command
         })
     }
@@ -99,8 +106,10 @@ impl Broker {
     /// Stops it as it should be, and starts it on what it leaves.
     pub(crate) fn start_again(mut self, place: &Place) -> Result<Self, Failure> {
         self.end().map_err(Failure::Found)?;
-        let command = std::mem::replace(&mut self.command, Box::new(|| Command::new("true")));
-        Self::spawn(place, self.address.clone(), self.data.clone(), command)
+        let command = Rc::clone(&self.command);
+        Self::spawn(place, self.address.clone(), self.data.clone(), move || {
+            command()
+        })
     }
 
     fn spawn(
@@ -123,7 +132,7 @@ impl Broker {
             address,
             data,
             started_in: Duration::ZERO,
-            command: Box::new(command),
+            command: Rc::new(command),
         };
         while !answers(&broker.address).unwrap_or(false) {
             let ended = broker.child.try_wait().is_ok_and(|status| status.is_some());
@@ -157,7 +166,7 @@ impl Broker {
         }
     }
 
-    fn end(&mut self) -> Result<std::process::ExitStatus, String> {
+    fn end(&mut self) -> Result<ExitStatus, String> {
         let pid = self.child.id().to_string();
         let told = Command::new("kill").arg(&pid).status();
         if !told.is_ok_and(|status| status.success()) {

@@ -35,8 +35,8 @@ pub(super) enum LoadError {
     Control { offset: i64, source: ControlError },
 }
 
-/// Reads the whole log, `read_bytes` at a time (or a batch that is larger), and gives `take` the inputs of each part. What is
-/// read is durable when this returns.
+/// Reads the whole log, `read_bytes` at a time (or a batch that is larger), and gives `take` the inputs
+/// of each part. What is read is durable when this returns.
 pub(super) async fn load<I: Io>(
     handle: &PartitionHandle<I>,
     read_bytes: usize,

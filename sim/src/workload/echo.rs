@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use ottla_client::{TopicPartition as ClientPartition, consumer::GroupMetadata};
 use ottla_io::Clock;
 
 use super::raw::{OldCommit, RawClient};
-use crate::{event::TopicPartition, io::SimIo};
+use crate::io::SimIo;
 
 /// A member is not kept from polling for longer.
 const WAIT: Duration = Duration::from_millis(500);
@@ -16,7 +15,7 @@ const WAIT: Duration = Duration::from_millis(500);
 pub(super) struct Echo {
     io: SimIo,
     bootstrap: String,
-    last: Option<(GroupMetadata, ClientPartition, i64)>,
+    last: Option<OldCommit>,
 }
 
 impl Echo {
@@ -28,32 +27,18 @@ impl Echo {
         }
     }
 
-    /// This was committed just now by a member who is that.
-    pub(super) fn remember(&mut self, member: GroupMetadata, at: &ClientPartition, offset: i64) {
+    /// This was committed just now.
+    pub(super) fn remember(&mut self, commit: OldCommit) {
         // The oldest stays until it was sent again: generations pass meanwhile.
-        self.last.get_or_insert((member, at.clone(), offset));
+        self.last.get_or_insert(commit);
     }
 
-    /// Sends it again if the member is in a later generation by now. What was accepted: the partition and
-    /// the offset.
-    pub(super) async fn arrive(&mut self, generation: i32) -> Option<(ClientPartition, i64)> {
-        let (member, ..) = self.last.as_ref()?;
-        if generation <= member.generation {
-            return None;
-        }
-        let (member, at, offset) = self.last.take()?;
-        let commit = OldCommit {
-            group: member.group,
-            generation: member.generation,
-            member_id: member.member_id,
-            partition: TopicPartition {
-                topic: (&*at.topic).into(),
-                partition: at.partition,
-            },
-            offset,
-        };
+    /// Sends it again if the member is in a later generation by now; gives it if it was accepted.
+    pub(super) async fn arrive(&mut self, generation: i32) -> Option<OldCommit> {
+        let is_old = |commit: &mut OldCommit| commit.generation < generation;
+        let commit = self.last.take_if(is_old)?;
         let mut raw = RawClient::new(self.io.clone(), self.bootstrap.clone());
         let sent = self.io.timeout(WAIT, raw.commit(&commit)).await;
-        matches!(sent, Some(Ok(()))).then_some((at, offset))
+        matches!(sent, Some(Ok(()))).then_some(commit)
     }
 }

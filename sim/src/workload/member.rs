@@ -20,7 +20,7 @@ use ottla_client::{
 use ottla_io::Clock;
 use tokio::sync::watch;
 
-use super::{echo::Echo, payload, producer::impatient};
+use super::{echo::Echo, payload, producer::impatient, raw::OldCommit};
 use crate::{
     event::{Contents, NodeId, Recorder, TopicPartition, Work},
     io::SimIo,
@@ -203,8 +203,10 @@ impl Membership {
     /// An old commit of its own arrives late. One that is accepted counts as sent now.
     async fn echo(&mut self) {
         let generation = self.consumer.group_metadata().map(|own| own.generation);
-        if let Some((partition, offset)) = self.echo.arrive(generation.unwrap_or(-1)).await {
-            let commit = self.notes.sent(&partition, offset);
+        if let Some(accepted) = self.echo.arrive(generation.unwrap_or(-1)).await {
+            let commit = self.notes.next_commit();
+            self.notes
+                .commit_sent(commit, accepted.partition, accepted.offset);
             self.notes.work(Work::CommitAcknowledged { commit });
         }
     }
@@ -221,7 +223,13 @@ impl Membership {
         let outcome = self.consumer.commit_offsets(offsets.collect()).await;
         if let (Ok(()), Some(member)) = (&outcome, member) {
             let (partition, _, offset) = &sent[0];
-            self.echo.remember(member, partition, *offset);
+            self.echo.remember(OldCommit {
+                group: member.group,
+                generation: member.generation,
+                member_id: member.member_id,
+                partition: self.notes.partition(partition),
+                offset: *offset,
+            });
         }
         self.notes.committed(&sent, outcome);
     }
@@ -349,38 +357,36 @@ impl Notes {
             if wanted && position > committed {
                 number += 1;
                 *committed = *position;
-                let commit = (u64::from(self.consumer) << 32) | number;
-                sent.push((partition.clone(), commit, *position));
+                sent.push((partition.clone(), self.commit_number(number), *position));
             }
         }
         state.commits = number;
         drop(state);
         for (partition, commit, offset) in &sent {
-            self.work(Work::CommitSent {
-                group: Arc::clone(&self.group),
-                consumer: self.consumer,
-                commit: *commit,
-                partition: self.partition(partition),
-                offset: *offset,
-            });
+            self.commit_sent(*commit, self.partition(partition), *offset);
         }
         sent
     }
 
-    /// Tells of one commit more, and gives its number.
-    fn sent(&self, partition: &ClientPartition, offset: i64) -> u64 {
+    /// The number of one commit more.
+    fn next_commit(&self) -> u64 {
         let mut state = lock(&self.state);
         state.commits += 1;
-        let commit = (u64::from(self.consumer) << 32) | state.commits;
-        drop(state);
+        self.commit_number(state.commits)
+    }
+
+    fn commit_number(&self, count: u64) -> u64 {
+        (u64::from(self.consumer) << 32) | count
+    }
+
+    fn commit_sent(&self, commit: u64, partition: TopicPartition, offset: i64) {
         self.work(Work::CommitSent {
             group: Arc::clone(&self.group),
             consumer: self.consumer,
             commit,
-            partition: self.partition(partition),
+            partition,
             offset,
         });
-        commit
     }
 
     fn committed(&self, sent: &[Commit], outcome: Result<(), ConsumerError>) {

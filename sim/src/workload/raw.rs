@@ -192,30 +192,29 @@ impl RawClient {
         wait: Duration,
         max_bytes: i32,
         topics: Vec<FetchTopic>,
-        stays: bool,
     ) -> Result<FetchResponse, RawError> {
-        let request = FetchRequest {
-            max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(0),
-            min_bytes: 1,
-            max_bytes,
-            session_id: session.0,
-            session_epoch: session.1,
-            topics,
-            ..FetchRequest::default()
-        };
-        if !stays {
-            let io = self.io.clone();
-            let _ = io
-                .timeout(TIMEOUT, self.send(&request, FETCH_VERSION))
-                .await;
-            // Long enough for it to be served, mostly.
-            io.sleep(wait + Duration::from_millis(20)).await;
-            self.stream = None;
-            return Err(RawError::Unanswered("not waited for".to_owned()));
-        }
+        let request = session_request(session, wait, max_bytes, topics);
         let response = self.call(&request, FETCH_VERSION).await?;
         check(response.error_code)?;
         Ok(response)
+    }
+
+    /// The same, but hangs up before the answer.
+    pub(super) async fn leave_a_fetch_in_session(
+        &mut self,
+        session: (i32, i32),
+        wait: Duration,
+        max_bytes: i32,
+        topics: Vec<FetchTopic>,
+    ) {
+        let request = session_request(session, wait, max_bytes, topics);
+        let io = self.io.clone();
+        let _ = io
+            .timeout(TIMEOUT, self.send(&request, FETCH_VERSION))
+            .await;
+        // Long enough for it to be served, mostly.
+        io.sleep(wait + Duration::from_millis(20)).await;
+        self.stream = None;
     }
 
     /// Commits an offset as somebody who may be a member no more.
@@ -366,6 +365,23 @@ fn fetch_request(partition: &TopicPartition, offset: i64, wait: Duration) -> Fet
             partitions: vec![wanted(partition, offset)],
             ..FetchTopic::default()
         }],
+        ..FetchRequest::default()
+    }
+}
+
+fn session_request(
+    session: (i32, i32),
+    wait: Duration,
+    max_bytes: i32,
+    topics: Vec<FetchTopic>,
+) -> FetchRequest {
+    FetchRequest {
+        max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(0),
+        min_bytes: 1,
+        max_bytes,
+        session_id: session.0,
+        session_epoch: session.1,
+        topics,
         ..FetchRequest::default()
     }
 }

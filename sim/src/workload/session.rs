@@ -103,14 +103,21 @@ impl Reader {
         let topics = self.wanted();
         let looks = random.chance(1, 2);
         // Now and then it hangs up before the answer, which is then lost.
-        let stays = !random.chance(1, 25);
+        let leaves = random.chance(1, 25);
         if looks {
             let consumer = self.plan.number;
             self.recorder.work(self.node, Work::NewsAsked { consumer });
         }
+        let (session, max_bytes) = (self.session, self.max_bytes);
+        if leaves {
+            self.raw
+                .leave_a_fetch_in_session(session, wait, max_bytes, topics)
+                .await;
+            return Err(RawError::Unanswered("not waited for".to_owned()));
+        }
         let response = self
             .raw
-            .fetch_in_session(self.session, wait, self.max_bytes, topics, stays)
+            .fetch_in_session(session, wait, max_bytes, topics)
             .await?;
         self.changed.clear();
         self.session = match (response.session_id, self.session.1) {

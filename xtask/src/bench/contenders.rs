@@ -34,12 +34,12 @@ impl Contender {
         }
     }
 
-    /// A new one on an empty directory.
-    pub(super) fn start(self, place: &Place) -> Result<Broker, Failure> {
+    /// A new one on an empty directory. One that makes topics itself gives them so many partitions.
+    pub(super) fn start(self, place: &Place, partitions: u32) -> Result<Broker, Failure> {
         match self {
             Self::Ottla => Broker::start(place),
             Self::Kafka => Broker::start_kafka(place),
-            Self::Klite => Broker::start_klite(place, &klite()?),
+            Self::Klite => Broker::start_klite(place, &klite()?, partitions),
         }
     }
 

@@ -84,6 +84,14 @@ impl Row {
         }
     }
 
+    /// How many partitions its topic has.
+    pub(super) fn partitions(&self) -> u32 {
+        match &self.work {
+            Work::Produce(load) | Work::Read(load, _) => load.partitions,
+            Work::EndToEnd { .. } | Work::Start | Work::Idle => 1,
+        }
+    }
+
     /// Bytes of records that go to or from the broker while it is watched; none where that says
     /// nothing.
     pub(super) fn moved(&self, scale: f64) -> Option<f64> {

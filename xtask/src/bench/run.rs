@@ -82,7 +82,8 @@ impl Bench {
     }
 
     fn sample(&self, row: &Row, contender: Contender) -> Result<Sample, Failure> {
-        let broker = contender.start(&self.place)?;
+        let partitions = row.partitions();
+        let broker = contender.start(&self.place, partitions)?;
         match &row.work {
             Work::Start => Ok(Sample::of(broker.started_in().as_secs_f64() * 1e3, &broker)),
             Work::Idle => {
@@ -90,7 +91,7 @@ impl Bench {
                 Ok(Sample::of(resident_mib(broker.pid()), &broker))
             }
             Work::EndToEnd { bytes, records } => {
-                self.make_topic(contender, &broker, 1)?;
+                self.make_topic(contender, &broker, partitions)?;
                 let records = scaled(*records, self.scale);
                 let took = end_to_end(&self.place, &broker.address, *bytes, records)?;
                 let mut sample = Sample::of(took.mean, &broker);
@@ -98,13 +99,13 @@ impl Bench {
                 Ok(sample)
             }
             Work::Produce(load) => {
-                self.make_topic(contender, &broker, load.partitions)?;
+                self.make_topic(contender, &broker, partitions)?;
                 self.write(load, &broker, scaled(load.records / 10, self.scale))?;
                 let records = scaled(load.records, self.scale);
                 watched(&broker, |broker| self.write(load, broker, records))
             }
             Work::Read(load, reading) => {
-                self.make_topic(contender, &broker, load.partitions)?;
+                self.make_topic(contender, &broker, partitions)?;
                 let records = scaled(load.records, self.scale);
                 self.write(load, &broker, records)?;
                 let broker = match reading {
